@@ -1,0 +1,97 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The guard round our own code in a hook: count, log once, switch the patch off after repeated failure."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from types import TracebackType
+from typing import ParamSpec, TypeVar
+
+from otel_openstack import settings
+from otel_openstack.patching import inventory
+from otel_openstack.runtime import notices
+
+LIMIT = 5
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+
+class Guard:
+    """The state of one patch at work.
+
+    As a context manager it keeps an Exception of our own code from reaching the service. BaseException passes: it is
+    the service's (a signal, GreenletExit, a green timeout), never ours.
+    """
+
+    __slots__ = ("failures", "name", "on")
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.failures = 0
+        self.on = True
+
+    def failed(self, step: str, error: Exception) -> None:
+        """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
+        self.failures += 1
+        if settings.get().strict:
+            raise error
+        if self.failures == 1:
+            notices.say("warning", f"hook {self.name} failed in {step}, the service's call is not affected: {error!r}")
+        if self.failures >= LIMIT and self.on:
+            self.on = False
+            inventory.note(self.name, inventory.State.OFF, f"failed {self.failures} times, last: {error!r}")
+            notices.say("warning", f"hook {self.name} failed {self.failures} times and is switched off")
+
+    def __enter__(self) -> Guard:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> bool:
+        if isinstance(error, Exception):
+            self.failed("hook", error)
+            return True
+        return False
+
+
+_guards: dict[str, Guard] = {}
+
+
+def guard(name: str) -> Guard:
+    """Return the guard of the patch called `name`: one object a name."""
+    found = _guards.get(name)
+    return found if found is not None else _guards.setdefault(name, Guard(name))
+
+
+def failures() -> dict[str, int]:
+    """Return the number of failures of each patch that ever failed."""
+    return {name: found.failures for name, found in list(_guards.items()) if found.failures}
+
+
+def reset() -> None:
+    """Forget all failures (tests)."""
+    for found in _guards.values():
+        found.failures, found.on = 0, True
+
+
+def guarded(name: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:
+    """Decorate a callback of ours that a library calls: an error in it returns None and counts for `name`."""
+
+    def decorate(function: Callable[P, R]) -> Callable[P, R | None]:
+        watch = guard(name)
+
+        @functools.wraps(function)
+        def wrapper(*args: P.args, **kwargs: P.kwargs) -> R | None:
+            if not watch.on:
+                return None
+            try:
+                return function(*args, **kwargs)
+            except Exception as error:
+                watch.failed(function.__name__, error)
+                return None
+
+        return wrapper
+
+    return decorate

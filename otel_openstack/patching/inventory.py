@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What became of each patch: waiting, active, skipped, failed or off, and why."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+
+
+class State(Enum):
+    """The state of a patch."""
+
+    WAITING = "waiting"  # its module is not imported
+    ACTIVE = "active"
+    SKIPPED = "skipped"  # deliberately, or its place is not there in this release
+    FAILED = "failed"  # could not be applied
+    OFF = "off"  # failed repeatedly at work and was switched off
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One patch: its name, its state, and the reason where there is one to tell."""
+
+    name: str
+    state: State
+    reason: str = ""
+
+
+_entries: dict[str, Entry] = {}
+
+
+def note(name: str, state: State, reason: str = "") -> None:
+    """Record the state of the patch called `name`."""
+    _entries[name] = Entry(name, state, reason)
+
+
+def forget(name: str) -> None:
+    """Drop the patch called `name` from the inventory (it was undone)."""
+    _entries.pop(name, None)
+
+
+def entries() -> list[Entry]:
+    """Return all entries, by name."""
+    return sorted(_entries.values(), key=lambda entry: entry.name)
+
+
+def names(state: State) -> list[str]:
+    """Return the names of the patches in `state`."""
+    return [entry.name for entry in entries() if entry.state is state]
+
+
+def text() -> str:
+    """Return the inventory as lines for a log at level debug."""
+    return "\n".join(f"{e.name}: {e.state.value}{f' ({e.reason})' if e.reason else ''}" for e in entries())

@@ -1,0 +1,167 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A patch: one attribute of a library replaced when its module is imported, and put back by `undo`."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from types import ModuleType
+from typing import Any, Protocol
+
+from otel_openstack import levels, settings
+from otel_openstack.levels import Level
+from otel_openstack.patching import inventory
+from otel_openstack.patching.guard import Guard, guard
+from otel_openstack.patching.imports import when_imported
+from otel_openstack.patching.inventory import State
+
+
+class Hook(Protocol):
+    """What runs round a call. The call itself happens once, outside our `try`, whatever we do.
+
+    `before` gets the call's own arguments and returns a state, or None to leave this call alone; `finish` gets that
+    state and either the result or the error.
+    """
+
+    def before(self, *args: Any, **kwargs: Any) -> Any: ...
+
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None: ...
+
+
+Rewrite = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dict[str, Any]]]
+Replace = Callable[[Any], Any]
+
+
+@dataclass
+class Patch:
+    """One place in a library, and what to put there.
+
+    Exactly one of `hook`, `rewrite` (arguments in, arguments out) and `replace` (original in, replacement out; its own
+    code guarded by itself) is given. `attribute` is dotted: `function`, `Class.method`.
+    """
+
+    name: str
+    module: str
+    attribute: str
+    level: Level = Level.BASIC
+    group: str = ""
+    hook: Hook | Callable[[], Hook] | None = None
+    rewrite: Rewrite | None = None
+    replace: Replace | None = None
+    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
+
+    def install(self) -> None:
+        """Apply the patch now, or when its module is imported; or note why not."""
+        reason = self._refused()
+        if reason:
+            inventory.note(self.name, State.SKIPPED, reason)
+            return
+        inventory.note(self.name, State.WAITING, f"{self.module} is not imported")
+        self._undo.append(when_imported(self.module, self._apply))
+
+    def undo(self) -> None:
+        """Put the original object back; a patch that was not applied is taken off the waiting list."""
+        while self._undo:
+            self._undo.pop()()
+        inventory.forget(self.name)
+
+    def _refused(self) -> str:
+        if not levels.active(self.level, self.group):
+            return f"level {self.level.name.lower()} is not in force"
+        for pattern in settings.get().disabled_patches:
+            if self.name == pattern or (pattern.endswith("*") and self.name.startswith(pattern[:-1])):
+                return "disabled by OTEL_OPENSTACK_DISABLED_PATCHES"
+        return ""
+
+    def _apply(self, module: ModuleType) -> None:
+        owner, _, last = self.attribute.rpartition(".")
+        target: Any = module
+        try:
+            for part in owner.split(".") if owner else ():
+                target = getattr(target, part)
+            original = inspect.getattr_static(target, last)
+        except AttributeError:
+            inventory.note(self.name, State.SKIPPED, f"{self.module} has no {self.attribute} in this release")
+            return
+        inherited = last not in vars(target)
+        try:
+            replacement = self._replacement(original)
+            setattr(target, last, replacement)
+        except Exception as error:
+            inventory.note(self.name, State.FAILED, repr(error))
+            raise
+        self._undo.append(lambda: self._restore(target, last, original, replacement, inherited))
+        inventory.note(self.name, State.ACTIVE)
+
+    def _restore(self, target: Any, last: str, original: Any, replacement: Any, inherited: bool) -> None:
+        if vars(target).get(last) is not replacement:
+            guard(self.name).on = False  # somebody wrapped ours: leave theirs, let ours pass through
+        elif inherited:
+            delattr(target, last)
+        else:
+            setattr(target, last, original)
+
+    def _replacement(self, original: Any) -> Any:
+        if isinstance(original, staticmethod | classmethod):
+            return type(original)(self._wrapped(original.__func__))
+        return self._wrapped(original)
+
+    def _wrapped(self, original: Any) -> Any:
+        watch = guard(self.name)
+        watch.on = True
+        if self.hook is not None:
+            hook = self.hook() if isinstance(self.hook, type) else self.hook
+            return hooked(original, hook, watch)  # type: ignore[arg-type]
+        if self.rewrite is not None:
+            return rewritten(original, self.rewrite, watch)
+        if self.replace is not None:
+            return self.replace(original)
+        raise TypeError(f"patch {self.name} has neither hook, rewrite nor replace")
+
+
+def hooked(original: Callable[..., Any], hook: Hook, watch: Guard) -> Callable[..., Any]:
+    """Return `original` with `hook` round it: before, call, finish exactly once."""
+    before, finish = hook.before, hook.finish
+
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        state = None
+        if watch.on:
+            try:
+                state = before(*args, **kwargs)
+            except Exception as failure:
+                watch.failed("before", failure)
+        try:
+            result = original(*args, **kwargs)
+        except BaseException as error:
+            if state is not None:
+                try:
+                    finish(state, None, error)
+                except Exception as failure:
+                    watch.failed("finish", failure)
+            raise
+        if state is not None:
+            try:
+                finish(state, result, None)
+            except Exception as failure:
+                watch.failed("finish", failure)
+        return result
+
+    return wrapper
+
+
+def rewritten(original: Callable[..., Any], rewrite: Rewrite, watch: Guard) -> Callable[..., Any]:
+    """Return `original` called with the arguments that `rewrite` makes of its own."""
+
+    @functools.wraps(original)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if watch.on:
+            try:
+                args, kwargs = rewrite(args, kwargs)
+            except Exception as failure:
+                watch.failed("rewrite", failure)
+        return original(*args, **kwargs)
+
+    return wrapper

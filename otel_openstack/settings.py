@@ -1,0 +1,155 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The options of this distribution: one table, read from the environment and the declarative configuration file.
+
+A row is a field of `Settings`. Its environment variable is `OTEL_OPENSTACK_` and the name in capitals; in the file it
+stands under `distribution: otel_openstack:` by its own name. The environment wins over the file, as for every tool an
+operator knows. Standard `OTEL_*` variables are not listed here: they keep their own meaning.
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+from collections.abc import Callable, Mapping
+from dataclasses import MISSING, dataclass, field, fields
+from typing import Any
+
+PREFIX = "OTEL_OPENSTACK_"
+LEVELS = ("off", "basic", "detailed", "deep")
+TRUE = ("1", "true", "yes", "on")
+FALSE = ("0", "false", "no", "off")
+
+
+def _level(text: str) -> str:
+    if text.lower() not in LEVELS:
+        raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return text.lower()
+
+
+def _levels(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(equals for _, equals, _ in pairs):
+        raise ValueError("must look like rpc=detailed,db=off")
+    return {group.strip(): _level(level.strip()) for group, _, level in pairs}
+
+
+def _flag(text: str) -> bool:
+    if text.lower() not in TRUE + FALSE:
+        raise ValueError("must be true or false")
+    return text.lower() in TRUE
+
+
+def _seconds(text: str) -> float:
+    number = float(text)
+    if not 0 <= number < float("inf"):
+        raise ValueError("must be a number of seconds, not negative")
+    return number
+
+
+def _size(text: str) -> int:
+    units = {"K": 2**10, "M": 2**20, "G": 2**30}
+    factor = units.get(text[-1:].upper(), 1)
+    number = int(text if factor == 1 else text[:-1]) * factor
+    if number <= 0:
+        raise ValueError("must be a number of bytes above zero, such as 64M")
+    return number
+
+
+def _names(text: str) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _option(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
+    metadata = {"parse": parse, "help": help_text}
+    if isinstance(default, dict):
+        return field(default_factory=lambda: dict(default), metadata=metadata)
+    return field(default=default, metadata=metadata)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The options in force. Times are in seconds, sizes in bytes."""
+
+    level: str = _option("basic", _level, "How deep to measure: off, basic, detailed or deep.")
+    levels: dict[str, str] = _option({}, _levels, "Levels of single groups, such as rpc=detailed,db=off.")
+    disabled_patches: tuple[str, ...] = _option(
+        (), _names, "Patches not to apply, by the names that the inventory shows; a trailing * matches the rest."
+    )
+    file_directory: str = _option("otlp", str, "Directory of the otlp_file exporter.")
+    file_max_bytes: int = _option(64 * 2**20, _size, "Size at which a file of the otlp_file exporter is rotated.")
+    file_total_bytes: int = _option(
+        1024 * 2**20, _size, "Bound over all files in that directory, those of dead processes included."
+    )
+    slow_call_threshold: float = _option(
+        0.1, _seconds, "A database or cache call that takes longer becomes a span of its own at level basic."
+    )
+    request_events: bool = _option(
+        False, _flag, "Emit the consolidated totals of every request as a log event too, whether it is sampled or not."
+    )
+    span_queue_bytes: int = _option(4 * 2**20, _size, "Bound of the queue of finished spans; above it spans drop.")
+    flush_interval: float = _option(1.0, _seconds, "Finished spans and changed points leave at least this often.")
+    exit_timeout: float = _option(0.5, _seconds, "How long the end of a process may wait for the last export.")
+    strict: bool = _option(False, _flag, "Raise errors of hooks instead of logging them. For our own tests.")
+
+
+_current: Settings | None = None
+
+
+def load(environ: Mapping[str, str], file_section: Mapping[str, Any] | None = None) -> tuple[Settings, list[str]]:
+    """Read the options.
+
+    Args:
+        environ: the environment variables.
+        file_section: what stands under `distribution: otel_openstack:` in the declarative file, if there is one.
+
+    Returns:
+        The settings, and what is wrong with what was given: one line each, naming the option. A wrong value falls back
+        to the default, an unknown option is left out.
+    """
+    table = {option.name: option for option in fields(Settings)}
+    problems: list[str] = []
+    values: dict[str, Any] = {}
+    given = [(f"{key}", key, value) for key, value in (file_section or {}).items()]
+    given += [(key, key[len(PREFIX) :].lower(), value) for key, value in environ.items() if key.startswith(PREFIX)]
+    for shown, name, value in given:
+        if name not in table:
+            problems.append(_unknown(shown, name, table, prefix=PREFIX if shown.startswith(PREFIX) else ""))
+            continue
+        try:
+            values[name] = table[name].metadata["parse"](_text(value))
+        except ValueError as error:
+            problems.append(f"{shown}={value!r}: {error}; using {_default(table[name])!r}")
+    return Settings(**values), problems
+
+
+def get() -> Settings:
+    """Return the settings in force: those given to `use`, else what the environment says."""
+    global _current
+    if _current is None:
+        _current, _ = load(os.environ)
+    return _current
+
+
+def use(chosen: Settings | None) -> None:
+    """Put `chosen` in force; None reads the environment again at the next `get`."""
+    global _current
+    _current = chosen
+
+
+def _text(value: Any) -> str:
+    """Give a YAML value the form that the same option has in an environment variable."""
+    if isinstance(value, Mapping):
+        return ",".join(f"{key}={item}" for key, item in value.items())
+    if isinstance(value, list | tuple):
+        return ",".join(str(item) for item in value)
+    return str(value).strip()
+
+
+def _default(option: Any) -> Any:
+    return option.default if option.default is not MISSING else option.default_factory()
+
+
+def _unknown(shown: str, name: str, table: Mapping[str, Any], prefix: str) -> str:
+    near = difflib.get_close_matches(name, table, n=1)
+    suggestion = f"did you mean {prefix}{near[0].upper() if prefix else near[0]}?" if near else "see the options' table"
+    return f"unknown option {shown}: {suggestion}"
