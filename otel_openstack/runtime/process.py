@@ -1,0 +1,125 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which process this is, and what has to happen when it is a new one.
+
+Python tells about a fork through `os.register_at_fork`, but uWSGI forks its workers from C and tells nobody. So the pid
+is compared at every use as well: `ensure()` is called wherever something is recorded, and whoever finds a new pid first
+runs the child's callbacks. Nothing starts before the first use, so a master that only loads the application (or only
+the launcher's sitecustomize) never gets a thread.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import uuid
+from collections.abc import Callable
+from typing import Any
+
+from otel_openstack.runtime import originals
+from otel_openstack.runtime.originals import getpid
+
+Callback = Callable[[], None]
+
+_children: list[Callback] = []
+_starters: list[Callback] = []
+
+_known = 0  # the pid that the state below belongs to
+_started = 0  # the pid in which ensure() has been through; 0: in none
+_instance_id = ""
+_start_time = 0
+# A lock a pid: a lock inherited in the middle of its use would never be released in the child.
+_gates: dict[int, Any] = {}
+_entering: dict[int, int] = {}
+
+
+def ensure() -> None:
+    """Make sure that this process exports: cheap enough for hot paths, a comparison of pids."""
+    if _started != getpid():
+        _enter()
+
+
+def started() -> bool:
+    """Whether `ensure()` has been through in this very process, so that there may be something to export."""
+    return _started == getpid()
+
+
+def on_child(callback: Callback) -> None:
+    """Run `callback` in every forked child, in the order of registration: reset to zero, new locks.
+
+    It runs in whatever thread comes first, must not block, and must not record anything. Errors are swallowed: a child
+    that cannot reset its telemetry still has a service to run.
+    """
+    _children.append(callback)
+
+
+def on_start(callback: Callback) -> None:
+    """Run `callback` once in every process that records something, at its first record."""
+    _starters.append(callback)
+
+
+def pid() -> int:
+    """Return the pid of this process."""
+    return getpid()
+
+
+def instance_id() -> str:
+    """Return the random id of this process (`service.instance.id`); a forked child has its own."""
+    _recognise()
+    return _instance_id
+
+
+def start_time_unix_nano() -> int:
+    """Return when the telemetry of this process began, in nanoseconds since the epoch."""
+    _recognise()
+    return _start_time
+
+
+def _recognise() -> None:
+    if _known != getpid():
+        _enter()
+
+
+def _enter() -> None:
+    global _started
+    me = getpid()
+    gate = _gates.setdefault(me, originals.allocate_lock())
+    thread = originals.get_ident()
+    if _entering.get(me) == thread:
+        return  # a callback, or a signal handler above one, that records something itself
+    with gate:
+        if _started == me:
+            return
+        _entering[me] = thread
+        try:
+            if _known != me:
+                _become()
+            _run(_starters)
+            _started = me
+        finally:
+            _entering.pop(me, None)
+
+
+def _become() -> None:
+    """Take the identity of this process and let everybody reset."""
+    global _known, _started, _instance_id, _start_time
+    _known = getpid()
+    _started = 0
+    _instance_id = str(uuid.UUID(bytes=os.urandom(16), version=4))
+    _start_time = originals.time_ns()
+    _run(_children)
+
+
+def _after_fork() -> None:
+    _gates.clear()
+    _entering.clear()
+    _become()
+
+
+def _run(callbacks: list[Callback]) -> None:
+    for callback in callbacks:
+        with contextlib.suppress(Exception):
+            callback()
+
+
+_become()
+os.register_at_fork(after_in_child=_after_fork)
