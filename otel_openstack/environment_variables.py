@@ -1,0 +1,27 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point of the launcher's process: `opentelemetry-instrument` loads it before it starts the service.
+
+The launcher takes whichever distribution comes up first among those installed. Naming ours here makes the choice
+certain; an operator who named another one keeps it and is told. The launcher makes an argument of every name here that
+starts with `OTEL_`, so our options can be given as `--openstack_level detailed`.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from dataclasses import fields
+
+from otel_openstack.settings import PREFIX, Settings
+
+NAME = "otel_openstack"
+
+globals().update({(_name := PREFIX + _field.name.upper()): _name for _field in fields(Settings)})
+
+for _variable in ("OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR"):
+    _chosen = os.environ.setdefault(_variable, NAME)
+    if _chosen != NAME:
+        sys.stderr.write(
+            f"otel-openstack is installed but not active: {_variable}={_chosen}. "
+            f"Unset it, or set {_variable}={NAME}, to have OpenStack services measured.\n"
+        )

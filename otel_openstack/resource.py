@@ -1,0 +1,140 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Who is measuring: the resource of this process, by the conventions, with what OpenStack can add.
+
+What the operator states (`OTEL_SERVICE_NAME`, `OTEL_RESOURCE_ATTRIBUTES`, the declarative file) always wins. What a
+service knows of itself only after its configuration was parsed (region, zone) or its application was loaded (which API
+a uWSGI worker serves) is learned later; export reads `current()` at every batch, so it still arrives.
+"""
+
+from __future__ import annotations
+
+import os
+import socket
+import sys
+from collections.abc import Callable, Mapping
+from importlib import metadata
+
+from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+
+from otel_openstack import __version__
+from otel_openstack.runtime import process
+
+NAMESPACE = "openstack"
+
+# WSGI modules whose service is not called "{package}-api".
+WSGI_SERVICES = {
+    "keystone.wsgi.api": "keystone",
+    "nova.wsgi.metadata": "nova-metadata-api",
+    "neutron.wsgi.api": "neutron-api",
+    "swift.proxy.server": "swift-proxy-server",
+}
+
+INTERPRETERS = ("python", "python3", "uwsgi", "pyuwsgi", "gunicorn", "mod_wsgi-express", "apache2", "httpd")
+
+_stated: Resource = Resource({})
+_learned: dict[str, str] = {}
+_listeners: list[Callable[[Resource], None]] = []
+_built: tuple[int, Resource] | None = None
+
+
+def state(resource: Resource | None = None) -> None:
+    """Set what the operator stated; None reads the standard environment variables."""
+    global _stated
+    _stated = OTELResourceDetector().detect() if resource is None else resource
+    _changed()
+
+
+def learn(attributes: Mapping[str, str]) -> None:
+    """Add what the service said of itself; what the operator stated keeps its value."""
+    news = {key: value for key, value in attributes.items() if value and _learned.get(key) != value}
+    if news:
+        _learned.update(news)
+        _changed()
+
+
+def learn_wsgi(module: str) -> None:
+    """Learn the service from the WSGI module that a server of this process loads, such as `nova.wsgi.osapi_compute`."""
+    package = module.partition(".")[0]
+    name = WSGI_SERVICES.get(module, f"{package}-api")
+    learn({"service.name": name, "service.version": _version(package)})
+
+
+def current() -> Resource:
+    """Return the resource of this process, at this moment."""
+    global _built
+    pid = os.getpid()
+    if _built is None or _built[0] != pid:
+        _built = (pid, _build(pid))
+    return _built[1]
+
+
+def on_change(listener: Callable[[Resource], None]) -> None:
+    """Call `listener(resource)` whenever something new was learned."""
+    _listeners.append(listener)
+
+
+def service_name() -> str:
+    """Return the name of this service, such as nova-compute."""
+    return str(current().attributes["service.name"])
+
+
+def _changed() -> None:
+    global _built
+    _built = None
+    for listener in _listeners:
+        listener(current())
+
+
+def _build(pid: int) -> Resource:
+    command = command_name()
+    found = {
+        "service.namespace": NAMESPACE,
+        "service.name": command or f"unknown_service:{os.path.basename(sys.executable or 'python')}",
+        "service.version": _version(command.partition("-")[0]),
+        "service.instance.id": process.instance_id(),
+        "host.name": socket.gethostname(),
+        "process.pid": pid,
+        "process.runtime.name": sys.implementation.name,
+        "process.runtime.version": ".".join(str(part) for part in sys.version_info[:3]),
+        "telemetry.distro.name": "otel-openstack",
+        "telemetry.distro.version": __version__,
+        **_learned,
+    }
+    # Resource.create would add the environment and the SDK's own attributes, and unknown_service where we know better.
+    base = Resource.create({key: value for key, value in found.items() if value})
+    stated = Resource({key: value for key, value in _stated.attributes.items() if not _unnamed(key, value)})
+    return base.merge(stated)
+
+
+def _unnamed(key: str, value: object) -> bool:
+    return key == "service.name" and str(value).startswith("unknown_service")
+
+
+def command_name() -> str:
+    """Return what this process was started as: nova-compute for `/usr/bin/python3 /usr/bin/nova-compute ...`.
+
+    Empty where only an interpreter or a WSGI server is to be seen: the application's module tells then.
+    """
+    words = [os.path.basename(word) for word in _command_line()]
+    while words and (words[0].rstrip("0123456789.") in INTERPRETERS or words[0].startswith("-")):
+        if words[0] == "-c" or words[0] in ("uwsgi", "pyuwsgi", "gunicorn"):
+            return ""
+        if words[0] == "-m" and len(words) > 1:
+            return words[1].rpartition(".")[2]
+        words.pop(0)
+    return words[0].removesuffix(".py") if words else ""
+
+
+def _command_line() -> list[str]:
+    return list(sys.orig_argv) or list(getattr(sys, "argv", ()))
+
+
+def _version(package: str) -> str:
+    if not package:
+        return ""
+    for name in (package, f"openstack-{package}"):
+        try:
+            return metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return ""
