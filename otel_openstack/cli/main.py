@@ -1,0 +1,78 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Entry point: finds the command, turns errors into one line and an exit status."""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+from typing import NoReturn
+
+COMMANDS = {
+    "trace": "show a recorded trace as a tree",
+    "metrics": "show a table of recorded metrics per service",
+    "page": "write one HTML page with traces and metrics",
+}
+"""A command is the module of its name in this package, with `configure(parser)` and `run(arguments) -> exit status`."""
+
+ERROR = 2
+
+
+class CommandError(Exception):
+    """Cannot do what was asked. The message is one line and says what to do instead."""
+
+
+class _Parser(argparse.ArgumentParser):
+    """An argument parser whose errors are one line, with a suggestion where a word is misspelt."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {_one_line(message)}{self._suggestion(message)}; see {self.prog} --help", file=sys.stderr)
+        sys.exit(ERROR)
+
+    def _suggestion(self, message: str) -> str:
+        words = message.replace("'", " ").replace("=", " ").split()
+        known = [*self._option_string_actions, *(COMMANDS if self._subparsers else ())]
+        for word in words if "unrecognized" in message or "invalid choice" in message else ():
+            close = [] if word in known else difflib.get_close_matches(word, known, n=1)
+            if close:
+                return f" (did you mean {close[0]}?)"
+        return ""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return its exit status: 0, or 2 after an error that stands on stderr in one line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    try:
+        options, run = _parse(words)
+        status = run(options)
+        sys.stdout.flush()
+    except CommandError as error:
+        print(f"otel-openstack: {_one_line(str(error))}", file=sys.stderr)
+        return ERROR
+    except BrokenPipeError:  # `| head`: nobody reads on, and the interpreter must not complain about it at exit
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return status
+
+
+def _parse(words: list[str]):  # type: ignore[no-untyped-def]
+    parser = _Parser(prog="otel-openstack", description="Reads what OpenStack services recorded of themselves.")
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    chosen = next((word for word in words if word in COMMANDS), None)
+    for name, help_text in COMMANDS.items():
+        command = commands.add_parser(name, help=help_text, allow_abbrev=False)
+        if name == chosen:
+            module = importlib.import_module(f"otel_openstack.cli.{name}")
+            module.configure(command)
+            command.set_defaults(run=module.run)
+    options = parser.parse_args(words)
+    return options, options.run
+
+
+def _one_line(message: str) -> str:
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in message)

@@ -1,0 +1,246 @@
+# SPDX-License-Identifier: Apache-2.0
+"""`otel-openstack trace`: one trace as a tree."""
+
+from __future__ import annotations
+
+import argparse
+from datetime import datetime, timezone
+
+from otel_openstack.analysis import tree as trees
+from otel_openstack.analysis.spans import Index, Trace
+from otel_openstack.analysis.totals import PARTS, Totals, totals
+from otel_openstack.analysis.tree import Row, Tree
+from otel_openstack.cli.main import CommandError
+from otel_openstack.cli.reading import add_path, nothing, open_recording, tell_problems
+from otel_openstack.cli.terminal import Terminal, clean, columns_of, count, duration, fit, seconds, service_style, terminal
+
+DEFAULT_LINES = 90
+_DURATION = 8
+_DEEPEST = 24
+_BRANCHES = {True: ("├─ ", "└─ ", "│  ", "   "), False: ("|- ", "`- ", "|  ", "   ")}
+_MARKS = {True: (" ", "╸", "╺", "━"), False: (" ", "-", "-", "=")}
+_LISTED = 40
+
+
+def configure(parser: argparse.ArgumentParser) -> None:
+    parser.description = (
+        "Show one trace as a tree: service, operation, duration, when it ran, and what it spent in databases and caches. "
+        "A call and its answer share a line (the caller's duration), repeated siblings too (×11, their sum). Without a selector: "
+        "--latest, which is the newest trace that somebody asked for (no periodic or start-up work) and that more than one "
+        "service took part in; if there is none, the newest one."
+    )
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--trace-id", metavar="ID", help="the trace with this id, or the only one that begins so")
+    which.add_argument("--request-id", metavar="ID", help="the trace that served this request id (req-…, local or global)")
+    which.add_argument("--latest", action="store_true", help="the newest one, see above")
+    which.add_argument("--list", action="store_true", help="list the traces instead, newest first")
+    parser.add_argument("--unfold", action="store_true", help="a line for every span, none folded or left out")
+    parser.add_argument(
+        "--lines", metavar="N", type=int, default=DEFAULT_LINES,
+        help="leave out the shortest spans beyond N lines; 0: none (default: %(default)s)",
+    )  # fmt: skip
+    add_path(parser)
+
+
+def run(options: argparse.Namespace) -> int:
+    recording = open_recording(options.path)
+    index = Index(recording)
+    if not index.traces:
+        raise nothing(recording, "spans")
+    tell_problems(recording)
+    screen = terminal()
+    if options.list:
+        _print_list(index, screen)
+        return 0
+    trace, others = _choose(index, options)
+    tree = trees.build(index.load([trace])[trace.trace_id])
+    limit = 0 if options.unfold else max(0, options.lines)
+    for line in render(tree, screen, repeated=not options.unfold, limit=limit):
+        print(line)
+    if others:
+        print(screen.style(f"{others} more traces match: --list shows all", "dim"))
+    return 0
+
+
+def _choose(index: Index, options: argparse.Namespace) -> tuple[Trace, int]:
+    """Return the trace to show and how many others match too."""
+    hint = f"`otel-openstack trace --list {options.path}` shows what there is"
+    if options.trace_id is not None:
+        found = index.with_prefix(options.trace_id)
+        if not found:
+            raise CommandError(f"no trace {options.trace_id} in {options.path}; {hint}")
+        if len(found) > 1:
+            raise CommandError(f"{len(found)} traces begin with {options.trace_id or 'nothing'}: give more of the id; {hint}")
+        return found[0], 0
+    if options.request_id is not None:
+        found = index.with_request(options.request_id)
+        if not found:
+            raise CommandError(f"no span with request id {options.request_id} in {options.path}; {hint}")
+        return found[0], len(found) - 1
+    latest = index.latest()
+    if latest is None:
+        raise CommandError(f"no trace in {options.path}")
+    return latest, 0
+
+
+def render(tree: Tree, screen: Terminal, *, repeated: bool = True, limit: int = 0) -> list[str]:
+    """Return the lines of a trace. Nothing recorded gets into them unescaped."""
+    colours: dict[str, str] = {}
+    rows = trees.rows(trees.fold(tree.roots, repeated=repeated), limit)
+    out = [*_head(tree, screen), "", *_table(rows, tree, screen, colours)]
+    for parent, nodes in list(tree.orphans.items())[:_LISTED]:
+        orphans = trees.rows(trees.fold(nodes, repeated=repeated), limit)
+        out += ["", screen.style(f"Parent span {parent} was not recorded:", "red"), *_table(orphans, tree, screen, colours)]
+    return [*out, "", *_foot(tree, screen, colours)]
+
+
+def _head(tree: Tree, screen: Terminal) -> list[str]:
+    first = min(tree.spans, key=lambda span: (bool(span.parent_id), span.start))
+    services = len({span.service for span in tree.spans})
+    errors = sum(span.error for span in tree.spans)
+    facts = [
+        duration(tree.duration), f"{len(tree.spans)} spans", f"{services} service{'s' * (services != 1)}",
+        f"{errors} error{'s' * (errors != 1)}", f"started {moment(tree.start)}",
+    ]  # fmt: skip
+    if tree.duplicates:
+        facts.append(f"{tree.duplicates} spans recorded twice")
+    if tree.orphans:
+        facts.append(f"{len(tree.orphans)} missing parent{'s' * (len(tree.orphans) != 1)}")
+    separator = " · " if screen.unicode else ", "
+    title = f"{clean(first.service)}  {clean(first.name)}"
+    return [
+        screen.style(fit(title, screen.width).rstrip(), "bold"),
+        screen.style(f"trace {first.trace_id}", "dim"),
+        separator.join(facts),
+    ]
+
+
+def _table(rows: list[Row], tree: Tree, screen: Terminal, colours: dict[str, str]) -> list[str]:
+    labels = [_label(row, screen) for row in rows]
+    notes = [_notes(row, screen) for row in rows]
+    longest_note = max((columns_of(error) + columns_of(note) + 2 for error, note in notes), default=0)
+    note_width = min(longest_note, screen.width * 3 // 10)
+    longest_label = max((columns_of(prefix + service + name + times) + 2 for prefix, service, name, times in labels), default=0)
+    label_width = min(longest_label, (screen.width - _DURATION - note_width - 4) * 2 // 3)
+    bar_width = screen.width - label_width - _DURATION - note_width - 6
+    lines = []
+    for row, label, note in zip(rows, labels, notes, strict=True):
+        colour = service_style(row.group.service, colours)
+        lines.append(
+            _paint_label(label, label_width, colour, screen)
+            + " " + fit(duration(row.shown.total), _DURATION, right=True)
+            + "  " + screen.style(_bar(row, tree, bar_width, screen), "red" if row.errors else colour)
+            + "  " + _paint_notes(note, note_width, screen)
+        )  # fmt: skip
+    return [line.rstrip() for line in lines]
+
+
+def _label(row: Row, screen: Terminal) -> tuple[str, str, str, str]:
+    """Return (branches, service, operation, ×n)."""
+    last, middle = (_BRANCHES[screen.unicode][i] for i in (1, 0))
+    down, blank = _BRANCHES[screen.unicode][2:]
+    parts: list[str] = []
+    at = row
+    while at.parent is not None and len(parts) < _DEEPEST:
+        parts.append((last if at.last else middle) if at is row else (blank if at.last else down))
+        at = at.parent
+    times = f" {'×' if screen.unicode else 'x'}{len(row.group.spans)}" if len(row.group.spans) > 1 else ""
+    return "".join(reversed(parts)), clean(row.group.service), clean(row.group.name), times
+
+
+def _paint_label(label: tuple[str, str, str, str], width: int, colour: str, screen: Terminal) -> str:
+    branches, service, name, times = label
+    text = fit(f"{branches}{service}  {name}", width - columns_of(times)).rstrip()
+    filled = fit(text + times, width)
+    tail, rest = filled[: len(branches)], filled[len(branches) :]
+    painted, plain = rest[: len(service)], rest[len(service) :]
+    return screen.style(tail, "dim") + screen.style(painted, colour) + plain
+
+
+def _notes(row: Row, screen: Terminal) -> tuple[str, str]:
+    """Return (errors, what the spans spent elsewhere)."""
+    mark = "✗" if screen.unicode else "!"
+    failed = sum(span.error for span in row.shown.spans) or sum(span.error for span in row.spans)
+    errors = ", ".join(clean(error) for error in row.errors)
+    error = f"{mark} {f'{failed} of {len(row.shown.spans)}: ' if len(row.shown.spans) > 1 else ''}{errors}" if errors else ""
+    notes = [f"max {duration(max(span.duration for span in row.shown.spans))}"] if len(row.shown.spans) > 1 else []
+    notes += _spent(totals(row.spans))
+    if row.caller and row.caller.kind == "CLIENT" and row.caller.total - row.group.total > max(row.caller.total // 4, 5_000_000):
+        notes.append(f"server {duration(row.group.total)}")
+    if row.hidden:
+        notes.append(f"+{row.hidden} shorter spans")
+    return error, (" · " if screen.unicode else ", ").join(notes)
+
+
+def _spent(sums: Totals) -> list[str]:
+    notes = [f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}" for part in ("db", "cache") if part in sums.calls]
+    if sums.queue_wait > 0.001:  # noqa: PLR2004 - below a millisecond it explains nothing
+        notes.append(f"queued {seconds(sums.queue_wait)}")
+    return notes
+
+
+def _paint_notes(note: tuple[str, str], width: int, screen: Terminal) -> str:
+    error, text = note
+    joined = "  ".join(part for part in note if part)
+    shown = fit(joined, width)
+    return screen.style(shown[: len(error)], "red") + screen.style(shown[len(error) :], "dim") if text or error else ""
+
+
+def _bar(row: Row, tree: Tree, width: int, screen: Terminal) -> str:
+    """Draw when the row's spans ran, in half columns of the trace's time; every span is at least one of them."""
+    if width < 1:
+        return ""
+    halves = bytearray(2 * width)
+    scale = 2 * width / max(1, tree.duration)
+    for span in row.shown.spans:
+        first = min(int((span.start - tree.start) * scale), 2 * width - 1)
+        after = max(first + 1, min(round((span.end - tree.start) * scale), 2 * width))
+        halves[first:after] = b"\1" * (after - first)
+    empty, left, right, full = _MARKS[screen.unicode]
+    glyphs = {(0, 0): empty, (1, 0): left, (0, 1): right, (1, 1): full}
+    return "".join(glyphs[halves[i], halves[i + 1]] for i in range(0, 2 * width, 2))
+
+
+def _foot(tree: Tree, screen: Terminal, colours: dict[str, str]) -> list[str]:
+    """Where the time went: per service the time in its own spans, and all that they say of databases and the like."""
+    busy = trees.self_times(tree)
+    most = max(busy.values(), default=0) or 1
+    width = max((columns_of(clean(service)) for service in busy), default=0)
+    width = min(max(width, len("service")), 40)
+    out = [screen.style(f"{fit('service', width)}  {'own time':>8}  {'spans':>5}  {'':20}  {'in databases, caches, RPC, HTTP'}".rstrip(), "dim")]
+    for service, nanoseconds in list(busy.items())[:_LISTED]:
+        spans = [span for span in tree.spans if span.service == service]
+        sums = totals(spans)
+        parts = [f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}" for part in PARTS if part in sums.calls]
+        colour = service_style(service, colours)
+        bar = _MARKS[screen.unicode][3] * max(1, round(20 * nanoseconds / most)) if nanoseconds else ""
+        out.append(
+            f"{screen.style(fit(clean(service), width), colour)}  {duration(nanoseconds):>8}  {len(spans):>5}  "
+            f"{screen.style(fit(bar, 20), colour)}  {', '.join(parts)}".rstrip()
+        )
+    slowest = totals(tree.spans).slowest
+    if slowest[0]:
+        out += ["", fit(f"slowest statement: {seconds(slowest[0])}  {clean(slowest[1])}", screen.width).rstrip()]
+    return out
+
+
+def _print_list(index: Index, screen: Terminal) -> None:
+    colours: dict[str, str] = {}
+    print(screen.style(f"{'started':19}  {'trace id':32}  {'duration':>8} {'spans':>6} {'services':>8} {'errors':>6}  root", "dim"))
+    for trace in index.newest_first():
+        errors = f"{trace.errors:>6}"
+        name = fit(clean(trace.name), max(10, screen.width - 90 - columns_of(clean(trace.service)))).rstrip()
+        print(
+            f"{moment(trace.start)[:19]}  {trace.trace_id}  {duration(trace.end - trace.start):>8} {trace.spans:>6} "
+            f"{len(trace.services):>8} {screen.style(errors, 'red') if trace.errors else errors}  "
+            f"{screen.style(clean(trace.service), service_style(trace.service, colours))} {name}"
+            f"{'' if trace.has_root else '  (root not recorded)'}"
+        )
+
+
+def moment(nanoseconds: int) -> str:
+    """Return a time of day in UTC."""
+    try:
+        return datetime.fromtimestamp(nanoseconds / 1e9, tz=timezone.utc).strftime("%Y-%m-%d %H:%M:%S UTC")
+    except (ValueError, OverflowError, OSError):
+        return f"{nanoseconds} ns"
