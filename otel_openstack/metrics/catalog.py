@@ -1,0 +1,176 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The instruments of this process: one object for each name of the registry, and the callbacks of observable ones."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Iterable
+from math import isfinite
+
+from otel_openstack.metrics import cells
+from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Snapshot
+from otel_openstack.runtime import notices, originals, process
+from otel_openstack.semconv import instruments as registry
+
+Observation = tuple[float, tuple[Label, ...]]
+Callback = Callable[[], Iterable[Observation]]
+
+_instruments: dict[str, Instrument] = {}
+_adopters: list[Callable[[Instrument], None]] = []
+_lock = originals.allocate_lock()
+_start_time = 0
+
+
+class Observable(Instrument):
+    """An instrument that is read at collection, by callbacks."""
+
+    def __init__(self, *arguments: object, **options: object) -> None:
+        super().__init__(*arguments, **options)  # type: ignore[arg-type]
+        self.callbacks: list[Callback] = []
+        self.failures = 0
+        """How often a callback raised."""
+
+    def snapshot(self) -> Snapshot:
+        """Call the callbacks; what several of them say of the same labels is added up (of a gauge the last counts)."""
+        if not self.enabled or self.target is not None:
+            return []
+        found: dict[Labels, cells.Cell] = {}
+        for callback in tuple(self.callbacks):
+            self._read(callback, found)
+        return list(found.items())
+
+    def observations(self) -> list[tuple[float, dict[str, object]]]:
+        """Return the values with their attributes, as the SDK wants them where it takes our place."""
+        found: dict[Labels, cells.Cell] = {}
+        for callback in tuple(self.callbacks):
+            self._read(callback, found)
+        return [(cell[cells.VALUE], self.attributes(labels)) for labels, cell in found.items()]
+
+    def _read(self, callback: Callback, found: dict[Labels, cells.Cell]) -> None:
+        try:
+            for value, given in callback():
+                if isfinite(value):
+                    self._merge(found, self.canonical(given), value)
+        except Exception as error:
+            self.failures += 1
+            if self.failures == 1:
+                notices.say("warning", f"{self.name} cannot be read: {type(error).__name__}: {error}")
+
+    def _merge(self, found: dict[Labels, cells.Cell], labels: Labels, value: float) -> None:
+        if labels not in found and len(found) >= self.model.limit:
+            labels = OVERFLOW
+        cell = found.setdefault(labels, [0, 0])
+        self.kind.merge(cell, [value, cell[cells.TIMES] + 1])
+
+
+class Handle:
+    """What `observe` returns."""
+
+    def __init__(self, instrument: Observable, callback: Callback) -> None:
+        self._instrument = instrument
+        self._callback = callback
+
+    def close(self) -> None:
+        """Stop reading this callback. A second call does nothing."""
+        if self._callback in self._instrument.callbacks:
+            self._instrument.callbacks.remove(self._callback)
+
+
+def find(name: str, kind: str) -> Instrument:
+    """Return the instrument `name`, made at its first use.
+
+    Raises:
+        ValueError: the registry has no such instrument, or has it as another kind or as an observable one.
+    """
+    instrument = _instruments.get(name)
+    if instrument is None:
+        instrument = _make(name, kind, observable=False)
+    if instrument.model.kind != kind or isinstance(instrument, Observable):
+        raise ValueError(_refusal(name, kind))
+    return instrument
+
+
+def observe(name: str, callback: Callback) -> Handle:
+    """Read the instrument `name` by calling `callback` at every collection, in the export thread.
+
+    Args:
+        name: an observable instrument of the registry.
+        callback: returns pairs of a value and its labels; reads without locks, and leaves out what cannot be read.
+
+    Raises:
+        ValueError: the registry has no such instrument, or it is recorded into and not observed.
+    """
+    instrument = _instruments.get(name)
+    if instrument is None:
+        instrument = _make(name, None, observable=True)
+    if not isinstance(instrument, Observable):
+        raise ValueError(f"{name} is recorded into, not observed")  # noqa: TRY004 wrong name, not wrong type
+    instrument.callbacks.append(callback)
+    return Handle(instrument, callback)
+
+
+def instruments() -> list[Instrument]:
+    """Return all instruments in use."""
+    return list(_instruments.values())
+
+
+def adopt(adopter: Callable[[Instrument], None]) -> None:
+    """Call `adopter` for every instrument there is, and for each new one."""
+    with _lock:
+        _adopters.append(adopter)
+        known = instruments()
+    for instrument in known:
+        adopter(instrument)
+
+
+def abandon(adopter: Callable[[Instrument], None]) -> None:
+    """Undo `adopt`."""
+    if adopter in _adopters:
+        _adopters.remove(adopter)
+
+
+def start_time_unix_nano() -> int:
+    """Return since when the instruments count, in ns since the epoch."""
+    return max(_start_time, process.start_time_unix_nano())
+
+
+def reset() -> None:
+    """Forget everything recorded, and read the levels again. For tests."""
+    global _start_time
+    _start_time = originals.time_ns()
+    for instrument in instruments():
+        instrument.reset()
+        instrument.relevel()
+
+
+def _make(name: str, kind: str | None, *, observable: bool) -> Instrument:
+    model = registry.INSTRUMENTS.get(name)
+    if model is None or model.observable is not observable or (kind is not None and model.kind != kind):
+        raise ValueError(_refusal(name, kind or "observable"))
+    with _lock:
+        made = _instruments.get(name)
+        if made is None:
+            made = _instruments[name] = Observable(model) if observable else CLASSES[model.kind](model)
+        adopters = tuple(_adopters)
+    for adopter in adopters:
+        adopter(made)
+    return made
+
+
+def _refusal(name: str, kind: str) -> str:
+    model = registry.INSTRUMENTS.get(name)
+    if model is not None:
+        what = f"an observable {model.kind}" if model.observable else f"a {model.kind}"
+        return f"{name} is {what} in the registry, not a {kind}"
+    near = difflib.get_close_matches(name, registry.INSTRUMENTS, n=1, cutoff=0.0)
+    return f"the registry has no instrument {name}; the nearest is {near[0] if near else 'none'}"
+
+
+def _in_child() -> None:
+    global _lock
+    _lock = originals.allocate_lock()
+    for instrument in instruments():
+        instrument.reset()
+
+
+process.on_child(_in_child)

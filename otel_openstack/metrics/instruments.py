@@ -1,0 +1,347 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instruments: made from the registry, bound to labels once, recorded into without a lock."""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from math import inf
+from typing import Any, Protocol
+
+from otel_openstack import levels
+from otel_openstack.metrics import cells
+from otel_openstack.metrics.cells import Cell, Record
+from otel_openstack.runtime import originals
+from otel_openstack.semconv.model import Instrument as Model
+
+Label = str | bool | int | float | None
+Labels = tuple[Label, ...]
+Snapshot = list[tuple[Labels, Cell]]
+
+PROCESS_LIMIT = 4000
+"""The most series of all instruments together, beside one overflow series for each instrument."""
+ERROR_TYPES_LIMIT = 30
+ERROR_TYPE = "error.type"
+OTHER = "_OTHER"
+OVERFLOW: Labels = ("otel.metric.overflow",)
+"""The labels of the series that takes what is beyond a limit; its one attribute has this name and is true."""
+
+# Which group's level governs an instrument: the first prefix that fits, else the general level.
+GROUPS = (
+    ("http.", "http"),
+    ("openstack.http.", "http"),
+    ("openstack.wsgi.", "http"),
+    ("db.", "db"),
+    ("openstack.db.", "db"),
+    ("rpc.", "rpc"),
+    ("openstack.rpc.", "rpc"),
+    ("messaging.", "rpc"),
+    ("openstack.messaging.", "rpc"),
+    ("openstack.pool.", "pool"),
+    ("openstack.event_loop.", "event_loop"),
+    ("openstack.lock.", "lock"),
+    ("openstack.periodic_task.", "periodic"),
+)
+
+
+class Target(Protocol):
+    """An instrument of the OpenTelemetry API that takes the place of our cells."""
+
+    def __call__(self, attributes: dict[str, Any]) -> Record:
+        """Return a function that records a value with these attributes."""
+
+
+class Observer(Protocol):
+    """A reader's state that needs min and max since its own last collection."""
+
+    def widen(self, labels: Labels, low: float, high: float) -> None:
+        """Take note of a range of values seen."""
+
+
+class Series:
+    """One combination of labels of an instrument."""
+
+    __slots__ = ("cell", "high", "labels", "low", "record", "shards")
+
+    def __init__(self, labels: Labels, kind: cells.Kind, bounds: list[float], *, gil: bool) -> None:
+        self.labels = labels
+        self.low, self.high = inf, -inf
+        self.cell = kind.empty(bounds)
+        self.shards: Callable[[], list[tuple[Any, Cell]]] | None = None
+        if gil:
+            self.record = kind.recorder(self.cell, bounds)
+        else:
+            self.record, self.shards = cells.sharded(kind, bounds)
+
+
+class _Recorders(dict[Labels, Record]):
+    """Labels as given -> the function that records; what is missing is made, within the limits."""
+
+    __slots__ = ("_admit",)
+
+    def __init__(self, admit: Callable[[Labels], Record]) -> None:
+        super().__init__()
+        self._admit = admit
+
+    def __missing__(self, labels: Labels) -> Record:
+        return self._admit(labels)
+
+
+class Instrument:
+    """What all kinds share. Made by `metrics.histogram` and its like only, one for each name of the registry."""
+
+    enabled: bool
+    """False where the level leaves this instrument out: what it hands out then does nothing."""
+    record: Callable[..., None]
+    """`record(value, *labels)`: find the series of these labels and record into it."""
+
+    def __init__(self, model: Model, *, gil: bool = cells.GIL) -> None:
+        self.model = model
+        self.name = model.name
+        self.kind = cells.KINDS[model.kind]
+        self.bounds: list[float] = [*cells.SENTINELS, *map(float, model.boundaries or ())]
+        self.series: list[Series] = []
+        self.epoch = 0
+        """Grows when everything recorded is forgotten, so that readers forget their state too."""
+        self.observers: weakref.WeakSet[Any] = weakref.WeakSet()
+        """Those of the readers (`Observer`) that take delta histograms."""
+        self.target: Target | None = None
+        self._gil = gil
+        self._error_place = model.attributes.index(ERROR_TYPE) if ERROR_TYPE in model.attributes else None
+        self._error_types: set[Label] = set()
+        self._held = 0
+        self._overflow: Record | None = None
+        self._recorders = _Recorders(self._admit)
+        self._lock = originals.allocate_lock()
+        self.relevel()
+
+    def relevel(self) -> None:
+        """Read the level again. What was bound before stays as it is."""
+        self.enabled = levels.active(self.model.level, group(self.name))
+        self.record = self._dynamic() if self.enabled else _ignore
+
+    def bind(self, *labels: Label) -> Record:
+        """Return the function that records into the series of these labels.
+
+        Labels stand in the order of the registry's attributes. None, or one left out at the end, is an absent one.
+
+        Raises:
+            ValueError: there are more labels than the instrument has attributes.
+        """
+        return self._recorders[labels] if self.enabled else _ignore
+
+    def _dynamic(self) -> Callable[..., None]:
+        recorders = self._recorders
+
+        def record(value: float, *labels: Label) -> None:
+            recorders[labels](value)
+
+        return record
+
+    # Making series: at the first sight of labels only.
+
+    def _admit(self, given: Labels) -> Record:
+        with self._lock:
+            labels = self.canonical(given)
+            recorder = self._recorders.get(labels)
+            if recorder is None:
+                if not _budget.take(self._held, self.model.limit):
+                    self._overflow = self._overflow or self._new(OVERFLOW)
+                    return self._overflow
+                self._held += 1
+                recorder = self._recorders[labels] = self._new(labels)
+            if len(self._recorders) < 2 * self.model.limit:
+                self._recorders[given] = recorder
+            return recorder
+
+    def canonical(self, given: Labels) -> Labels:
+        """Return the labels with all places filled, plain types, and the number of error types bounded."""
+        missing = len(self.model.attributes) - len(given)
+        if missing < 0:
+            raise ValueError(f"{self.name} has the attributes {self.model.attributes}, not {len(given)} labels")
+        labels = tuple(_plain(label) for label in given) + (None,) * missing
+        place = self._error_place
+        if place is None or labels[place] is None or labels[place] in self._error_types:
+            return labels
+        if len(self._error_types) < ERROR_TYPES_LIMIT:
+            self._error_types.add(labels[place])
+            return labels
+        return (*labels[:place], OTHER, *labels[place + 1 :])
+
+    def attributes(self, labels: Labels) -> dict[str, Any]:
+        """Return the attributes that labels stand for."""
+        if labels is OVERFLOW:
+            return {"otel.metric.overflow": True}
+        pairs = zip(self.model.attributes, labels, strict=True)
+        return {name: label for name, label in pairs if label is not None}
+
+    def _new(self, labels: Labels) -> Record:
+        if self.target is not None:
+            return self.target(self.attributes(labels))
+        series = Series(labels, self.kind, self.bounds, gil=self._gil)
+        self.series.append(series)
+        return series.record
+
+    # Collecting: called by readers, off the hot path.
+
+    def snapshot(self) -> Snapshot:
+        """Copy all that was recorded since the process, or the last `reset`, began."""
+        if self.target is not None:
+            return []
+        with self._lock:
+            take = bool(self.observers)
+            taken = [(series, self._copy(series, take=take)) for series in self.series]
+            if take:
+                self._share_extremes(taken)
+        times = self.kind.times
+        return [(series.labels, cell) for series, cell in taken if times(cell)]
+
+    def _copy(self, series: Series, *, take: bool) -> Cell:
+        if series.shards is None:
+            return _copy(series.cell, take=take)
+        total = self.kind.empty(self.bounds)
+        for lock, cell in series.shards():
+            with lock:
+                part = _copy(cell, take=take)
+            self.kind.merge(total, part)
+        return total
+
+    def _share_extremes(self, taken: list[tuple[Series, Cell]]) -> None:
+        """Min and max were taken out of the cells: let every reader that wants its own window have them."""
+        for series, cell in taken:
+            for observer in self.observers:
+                observer.widen(series.labels, cell[cells.LOW], cell[cells.HIGH])
+            series.low = cell[cells.LOW] = min(series.low, cell[cells.LOW])
+            series.high = cell[cells.HIGH] = max(series.high, cell[cells.HIGH])
+
+    # Changing what is there: when a provider is built, a child begins, a test ends.
+
+    def refine(self, boundaries: Iterable[float]) -> None:
+        """Split buckets, so that a view's boundaries are bounds too. What is there already stays in the upper part."""
+        with self._lock:
+            old = self.bounds[cells.FIRST_BUCKET :]
+            new = sorted({*old, *map(float, boundaries)})
+            if new == old:
+                return
+            places = [cells.FIRST_BUCKET + new.index(bound) for bound in old] + [cells.FIRST_BUCKET + len(new)]
+            for cell in self._cells():
+                wider = self.kind.empty([*cells.SENTINELS, *new])
+                wider[: cells.FIRST_BUCKET] = cell[: cells.FIRST_BUCKET]
+                for place, number in zip(places, cell[cells.FIRST_BUCKET :], strict=True):
+                    wider[place] = number
+                cell[:] = wider  # before the bounds, so that no index of a record under way is out of range
+            self.bounds[cells.FIRST_BUCKET :] = new
+
+    def redirect(self, target: Target | None) -> None:
+        """Record into `target` from now on, through what was bound before as well; None goes back to our cells."""
+        with self._lock:
+            self.target = target
+            self._recorders.clear()
+            self._overflow = None
+            for series in self.series if self._gil else ():
+                if len(series.cell) > len(self.kind.empty(self.bounds)):
+                    cells.restore(series.record, series.cell, self.kind, self.bounds)
+                if target is not None:
+                    cells.redirect(series.record, series.cell, target(self.attributes(series.labels)))
+                self._recorders[series.labels] = series.record
+                self._overflow = series.record if series.labels is OVERFLOW else self._overflow
+
+    def reset(self) -> None:
+        """Forget all that was recorded: in a forked child, where no other thread can be recording, and in tests."""
+        self._lock = originals.allocate_lock()
+        for cell in self._cells():
+            cell[:] = self.kind.empty(self.bounds) + cell[len(self.kind.empty(self.bounds)) :]
+        for series in self.series:
+            series.low, series.high = inf, -inf
+        self.epoch += 1
+
+    def _cells(self) -> Iterator[Cell]:
+        for series in self.series:
+            if series.shards is None:
+                yield series.cell
+            else:
+                yield from (cell for _, cell in series.shards())
+
+
+class Histogram(Instrument):
+    """Values by bucket, with sum, min and max; negative values are left out."""
+
+
+class Counter(Instrument):
+    """A sum that only grows; negative values are left out."""
+
+    @property
+    def add(self) -> Callable[..., None]:
+        """`add(value, *labels)`."""
+        return self.record
+
+
+class UpDownCounter(Instrument):
+    """A sum that grows and shrinks."""
+
+    @property
+    def add(self) -> Callable[..., None]:
+        """`add(value, *labels)`."""
+        return self.record
+
+
+class Gauge(Instrument):
+    """The last value."""
+
+    @property
+    def set(self) -> Callable[..., None]:
+        """`set(value, *labels)`."""
+        return self.record
+
+
+CLASSES: dict[str, type[Instrument]] = {
+    "histogram": Histogram,
+    "counter": Counter,
+    "updowncounter": UpDownCounter,
+    "gauge": Gauge,
+}
+
+
+class _Budget:
+    """How many series this process holds. A child keeps them: what is bound stays bound."""
+
+    def __init__(self) -> None:
+        self.held = 0
+
+    def take(self, held_by_instrument: int, limit: int) -> bool:
+        if held_by_instrument >= limit or self.held >= PROCESS_LIMIT:
+            return False
+        self.held += 1
+        return True
+
+
+_budget = _Budget()
+
+
+def group(name: str) -> str | None:
+    """Return the group whose level governs the instrument `name`."""
+    return next((group for prefix, group in GROUPS if name.startswith(prefix)), None)
+
+
+def _plain(label: Any) -> Label:
+    """Give a label one of the types of attributes; an enum becomes its value."""
+    if label is None or type(label) in (str, bool, int, float):
+        return label  # type: ignore[no-any-return]
+    for plain in (str, int, float):
+        if isinstance(label, plain):
+            return plain(getattr(label, "value", label))
+    return str(getattr(label, "value", label))
+
+
+def _copy(cell: Cell, *, take: bool) -> Cell:
+    """Copy a cell; with `take`, let min and max begin anew. As in a recorder, nothing can come in between."""
+    if take and len(cell) > cells.FIRST_BUCKET:
+        copy = cell[:]
+        cell[1] = inf
+        cell[2] = -inf
+        return copy
+    return cell[:]
+
+
+def _ignore(*_: Any) -> None:
+    """Stands for everything that is below the level."""
