@@ -1,0 +1,317 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What hooks use to trace: an operation is a span, its place in the context and the totals of its root.
+
+`root` begins the work for a request, a message or a periodic task; `child` is a call to something else; `leaf` writes a
+span of what is already over. A client call outside every request first gets a background root, so no trace consists of
+a loose call.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping, MutableMapping
+from time import perf_counter, time_ns
+from typing import Any
+
+from opentelemetry import propagate
+from opentelemetry import trace as trace_api
+from opentelemetry.context import Context, create_key
+from opentelemetry.propagators.textmap import Getter
+from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
+
+from otel_openstack import __version__, settings
+from otel_openstack.tracing import api_seam, background, events, scrub
+from otel_openstack.tracing.span import Span, exception_type
+from otel_openstack.tracing.totals import Totals
+
+TOTALS_KEY = create_key("otel-openstack-totals")
+BACKGROUND_SCOPE = "otel_openstack.background"
+SCHEMA_MODULE = "otel_openstack.semconv.instruments"
+
+_set = dict.__setitem__
+_tracers: dict[str, trace_api.Tracer] = {}
+_provider: trace_api.TracerProvider | None = None
+
+
+class Operation:
+    """A span that is current until it is finished or detached.
+
+    span: the span; a NonRecordingSpan when it is sampled out.
+    totals: the running totals of the root that it belongs to.
+    start: `time.perf_counter()` at its beginning, in seconds.
+    """
+
+    __slots__ = ("_attributes", "_background", "_context", "_open", "_root", "_token", "span", "start", "totals")
+
+    span: trace_api.Span
+    totals: Totals
+    start: float
+    _attributes: dict[str, Any] | None  # of a root, for its event
+    _background: Operation | None
+    _context: Context
+    _open: bool  # deleted by the one call that finishes: deletion is atomic
+    _root: bool
+    _token: Any
+
+    def set(self, key: str, value: Any) -> None:
+        """Set an attribute of the span, and of the request's event."""
+        self.span.set_attribute(key, value)
+        if self._attributes is not None:
+            self._attributes[key] = value
+
+    def carrier_inject(self, carrier: MutableMapping[str, Any]) -> None:
+        """Write this span's context into the headers of an outgoing call."""
+        propagate.inject(carrier, context=self._context)
+
+    def attach(self) -> None:
+        """Make the span and the totals current in this thread or green thread."""
+        if self._token is None:
+            self._token = api_seam.active.set_context(self._context)
+
+    def detach(self) -> None:
+        """Take the span off the context without ending it; `attach` and `finish` may follow, also elsewhere."""
+        token, self._token = self._token, None
+        if token is not None:
+            _reset(token)
+
+    def finish(
+        self,
+        error: BaseException | str | None = None,
+        attributes: Mapping[str, Any] | None = None,
+        end_time_ns: int | None = None,
+    ) -> float:
+        """End the operation; only the first call does anything.
+
+        Args:
+            error: the exception, or an `error.type` such as "503".
+            attributes: set on the span before it ends.
+            end_time_ns: when it ended, in ns since the epoch; now by default.
+
+        Returns:
+            The duration in seconds; zero from a second call.
+
+        """
+        try:
+            del self._open
+        except AttributeError:
+            return 0.0
+        duration = perf_counter() - self.start
+        if end_time_ns is not None:
+            duration = max(0.0, duration - (time_ns() - end_time_ns) / 1e9)
+        token = self._token
+        if token is not None:
+            self._token = None
+            _reset(token)
+        span = self.span
+        if error is not None:
+            _fail(span, error)
+        if attributes:
+            span.set_attributes(attributes)
+        if self._root:
+            self._finish_root(error, attributes, duration, end_time_ns)
+        span.end(end_time_ns)
+        if self._background is not None:
+            self._background.finish(error=error if isinstance(error, str) else None, end_time_ns=end_time_ns)
+        return duration
+
+    def _finish_root(
+        self,
+        error: BaseException | str | None,
+        attributes: Mapping[str, Any] | None,
+        duration: float,
+        end_time_ns: int | None,
+    ) -> None:
+        totals = self.totals
+        totals.ended = True
+        summed = totals.attributes()
+        if summed:
+            self.span.set_attributes(summed)
+        if self._attributes is not None:
+            self._attributes.update(attributes or {})
+            self._attributes.update(totals.sizes())
+            self._attributes.update(summed)
+            if error is not None:
+                self._attributes.setdefault("error.type", error if isinstance(error, str) else exception_type(error))
+            events.request(self.span.get_span_context(), self._attributes, duration, end_time_ns)
+
+
+def root(
+    scope: str,
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, Any] | None = None,
+    carrier: Any = None,
+    getter: Getter[Any] | None = None,
+) -> Operation:
+    """Begin the work for a request, a message or a task, and make it current.
+
+    Args:
+        scope: the instrumentation scope, such as `otel_openstack.rpc`.
+        name: the span's name, of low cardinality.
+        kind: SERVER, CONSUMER or INTERNAL.
+        attributes: what samplers may look at.
+        carrier: the incoming headers that the parent is taken from; None begins a new trace, whatever is current.
+        getter: reads `carrier`; a plain dictionary needs none.
+
+    """
+    if kind is SpanKind.SERVER or kind is SpanKind.CONSUMER:
+        background.mark_serving()
+    above = Context()
+    if carrier is not None:
+        above = propagate.extract(carrier, above) if getter is None else propagate.extract(carrier, above, getter)
+    return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER))
+
+
+def child(scope: str, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None = None) -> Operation:
+    """Begin a call to something else, as a child of what is current, and make it current.
+
+    Outside every request a background root is opened first, and ended with the call. Where the current context says
+    that instrumentation is suppressed, the operation holds a span that records nothing.
+    """
+    current = api_seam.active.get_context()
+    if current and any(current.get(key) for key in api_seam.SUPPRESS_KEYS):
+        return _suppressed(current)
+    above = current.get(api_seam.SPAN_KEY)
+    if above is None or not _valid(above):
+        outer = _background(None)
+        made = _begin(scope, name, kind, attributes, outer._context, None)
+        made._background = outer
+        return made
+    return _begin(scope, name, kind, attributes, current, None)
+
+
+def leaf(
+    scope: str,
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, Any] | None,
+    start_ns: int,
+    end_ns: int,
+    error: BaseException | str | None = None,
+) -> None:
+    """Write a span of what is already over (ns since the epoch), as a child of what is current."""
+    current = api_seam.active.get_context()
+    if current and any(current.get(key) for key in api_seam.SUPPRESS_KEYS):
+        return
+    above = current.get(api_seam.SPAN_KEY)
+    outer = None if above is not None and _valid(above) else _background(start_ns)
+    context = current if outer is None else outer._context
+    span = tracer(scope).start_span(name, context, kind, attributes, start_time=start_ns)
+    if error is not None:
+        _fail(span, error)
+    span.end(end_ns)
+    if outer is not None:
+        outer.finish(end_time_ns=end_ns)
+
+
+def totals() -> Totals | None:
+    """Return the totals of the current root, also when it is sampled out; None outside every root."""
+    return api_seam.active.get_context().get(TOTALS_KEY)  # type: ignore[return-value]
+
+
+def tracer(scope: str) -> trace_api.Tracer:
+    """Return the tracer of one of our scopes from the global provider."""
+    global _provider
+    provider = trace_api.get_tracer_provider()
+    if provider is not _provider:
+        _tracers.clear()
+        _provider = provider
+    found = _tracers.get(scope)
+    if found is None:
+        found = _tracers[scope] = provider.get_tracer(scope, __version__, _schema_url())
+    return found
+
+
+def within(context: Context, span: trace_api.Span, running: Totals | None) -> Context:
+    """Return `context` with this span and these totals as the current ones."""
+    made = Context(context)
+    _set(made, api_seam.SPAN_KEY, span)
+    if running is not None:
+        _set(made, TOTALS_KEY, running)
+    return made
+
+
+def _begin(
+    scope: str,
+    name: str,
+    kind: SpanKind,
+    attributes: Mapping[str, Any] | None,
+    above: Context,
+    own: Totals | None,
+    start_ns: int | None = None,
+    *,
+    attach: bool = True,
+) -> Operation:
+    """Start a span under `above`; with totals of its `own` it is a root."""
+    made = Operation()
+    made.start = perf_counter()
+    made.span = span = tracer(scope).start_span(name, above, kind, attributes, None, start_ns)
+    made._context = context = Context(above)
+    _set(context, api_seam.SPAN_KEY, span)
+    made._attributes = None
+    if own is None:
+        made._root = False
+        running = above.get(TOTALS_KEY)
+        made.totals = running if running is not None else Totals()  # type: ignore[assignment]
+    else:
+        made._root = True
+        made.totals = own
+        _set(context, TOTALS_KEY, own)
+        if settings.get().request_events:
+            made._attributes = {"openstack.request.name": name, **(attributes or {})}
+    made._background = None
+    made._open = True
+    made._token = api_seam.active.set_context(context) if attach else None
+    return made
+
+
+def _background(start_ns: int | None) -> Operation:
+    """Open a root for a call that nobody asked for; not current, so that it leaves no trace in the context."""
+    return _begin(
+        BACKGROUND_SCOPE, background.name(), SpanKind.INTERNAL, None, Context(), Totals(), start_ns, attach=False
+    )
+
+
+def _suppressed(current: Context) -> Operation:
+    made = Operation()
+    made.start = perf_counter()
+    made.span = NonRecordingSpan(trace_api.get_current_span(current).get_span_context())
+    made.totals = Totals()
+    made._context = current
+    made._attributes = made._background = made._token = None
+    made._root = False
+    made._open = True
+    return made
+
+
+def _valid(above: Any) -> bool:
+    if isinstance(above, Span):
+        return True
+    return isinstance(above, trace_api.Span) and above.get_span_context().is_valid
+
+
+def _fail(span: trace_api.Span, error: BaseException | str) -> None:
+    """Mark the span: its type, and of an exception the scrubbed message; never a traceback, whose lines may hold values."""
+    if not span.is_recording():
+        return
+    if isinstance(error, str):
+        span.set_attribute("error.type", error)
+        span.set_status(Status(StatusCode.ERROR))
+        return
+    kind, text = exception_type(error), scrub.message(str(error))
+    span.set_attribute("error.type", kind)
+    span.add_event("exception", {"exception.type": kind, "exception.message": text})
+    span.set_status(Status(StatusCode.ERROR, text))
+
+
+def _reset(token: Any) -> None:
+    """Restore the context that was current before; in another thread or green thread there is nothing to restore."""
+    try:
+        api_seam.active.reset_context(token)
+    except ValueError:
+        pass
+
+
+def _schema_url() -> str | None:
+    module = sys.modules.get(SCHEMA_MODULE)
+    return getattr(module, "SCHEMA_URL", None)

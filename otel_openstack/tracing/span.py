@@ -1,0 +1,528 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The lean span: OpenTelemetry's interface over a few slots, and at its end a record in the queue.
+
+The record is the span object itself, without what ties it to its surroundings (context tokens). A span that no child,
+propagator or processor asks for its context never builds one: children take the ids from the slots.
+
+`Span` is what `start_span` returns; `CurrentSpan` is what `start_as_current_span` returns: its own context manager and
+decorator, which starts when it is entered.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable, Mapping, Sequence
+from time import time_ns
+from types import MappingProxyType, TracebackType
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from opentelemetry import trace as trace_api
+from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.sdk import trace as sdk
+from opentelemetry.sdk.resources import Resource
+from opentelemetry.sdk.util import BoundedList
+from opentelemetry.sdk.util.instrumentation import InstrumentationScope
+from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
+
+from otel_openstack.tracing import api_seam, scrub
+from otel_openstack.tracing.attributes import ENTRY_WEIGHT, SCALARS, clean, weigh, weigh_value
+
+if TYPE_CHECKING:
+    from opentelemetry.context import Context
+
+    from otel_openstack.tracing.tracer import Tracer
+
+logger = logging.getLogger(__name__)
+
+# Estimated bytes of a queued span without attributes, events and links; of an event or a link without attributes.
+SPAN_WEIGHT = 600
+PART_WEIGHT = 200
+
+UNSET = Status(StatusCode.UNSET)
+
+
+class EventRecord(NamedTuple):
+    """An event as the queue holds it; time in ns since the epoch."""
+
+    name: str
+    timestamp: int
+    attributes: dict[str, Any]
+    dropped: int
+
+
+class LinkRecord(NamedTuple):
+    """A link as the queue holds it."""
+
+    context: SpanContext
+    attributes: dict[str, Any]
+    dropped: int
+
+
+class Extra:
+    """What few spans have: events, links and what the limits dropped."""
+
+    __slots__ = ("dropped_attributes", "dropped_events", "dropped_links", "events", "links")
+
+    def __init__(self) -> None:
+        self.events: list[EventRecord] = []
+        self.links: list[LinkRecord] = []
+        self.dropped_attributes = 0
+        self.dropped_events = 0
+        self.dropped_links = 0
+
+
+class Span(sdk.Span):
+    """A recording span; see `opentelemetry.trace.Span`. Made by our tracer only."""
+
+    __slots__ = (
+        "_attributes",
+        "_context",
+        "_end_time",
+        "_extra",
+        "_flags",
+        "_kind",
+        "_live",
+        "_name",
+        "_parent",
+        "_record_exception",
+        "_set_status_on_exception",
+        "_span_id",
+        "_start_time",
+        "_state",
+        "_status",
+        "_trace_id",
+        "_tracer",
+        "_weight",
+    )
+
+    _attributes: dict[str, Any]  # type: ignore[assignment]
+    _context: SpanContext | None
+    _end_time: int | None
+    _extra: Extra | None
+    _flags: TraceFlags
+    _live: bool  # deleted by the one call that ends the span: deletion is atomic
+    _name: str
+    _parent: int | SpanContext | None  # type: ignore[assignment] # int: a local parent with our flags and state
+    _span_id: int
+    _start_time: int
+    _state: TraceState
+    _status: Status | None  # type: ignore[assignment] # None: unset
+    _trace_id: int
+    _tracer: Tracer
+    _weight: int
+
+    __new__ = object.__new__  # type: ignore[assignment] # the SDK's Span refuses to be made; ours is filled by the tracer
+
+    def __init__(self) -> None:
+        """Do nothing: the tracer fills the slots, which saves two calls per span."""
+
+    # -- what it is ----------------------------------------------------------------------------------------------------
+
+    def get_span_context(self) -> SpanContext:
+        """Return the ids, flags and state for children and propagators."""
+        context = self._context
+        if context is None:
+            context = self._context = api_seam.active.make_context(
+                SpanContext, (self._trace_id, self._span_id, False, self._flags, self._state, True)
+            )
+        return context
+
+    @property
+    def context(self) -> SpanContext:
+        return self.get_span_context()
+
+    @property
+    def parent(self) -> SpanContext | None:
+        parent = self._parent
+        if isinstance(parent, int):
+            return SpanContext(
+                self._trace_id, parent, is_remote=False, trace_flags=self._flags, trace_state=self._state
+            )
+        return parent
+
+    @property
+    def status(self) -> Status:
+        return self._status or UNSET
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        return MappingProxyType(self._attributes)
+
+    @property
+    def events(self) -> Sequence[sdk.Event]:
+        return tuple(self._sdk_events())
+
+    @property
+    def links(self) -> Sequence[trace_api.Link]:
+        return tuple(self._sdk_links())
+
+    @property
+    def dropped_attributes(self) -> int:
+        return self._extra.dropped_attributes if self._extra else 0
+
+    @property
+    def dropped_events(self) -> int:
+        return self._extra.dropped_events if self._extra else 0
+
+    @property
+    def dropped_links(self) -> int:
+        return self._extra.dropped_links if self._extra else 0
+
+    @property
+    def resource(self) -> Resource:
+        return self._tracer.resource
+
+    @property
+    def instrumentation_scope(self) -> InstrumentationScope:
+        return self._tracer.scope
+
+    @property
+    def instrumentation_info(self) -> Any:
+        return self._tracer.instrumentation_info
+
+    def is_recording(self) -> bool:
+        """Return whether the span still takes data: True until it ends."""
+        return self._end_time is None
+
+    def to_json(self, indent: int | None = 4) -> str:
+        return str(self._readable_span().to_json(indent))
+
+    # -- what is set on it ---------------------------------------------------------------------------------------------
+
+    def set_attribute(self, key: str, value: Any) -> None:
+        """Set one attribute; a mutable value is copied now."""
+        if self._end_time is not None:
+            logger.warning("Setting attribute on ended span.")
+            return
+        attributes = self._attributes
+        tracer = self._tracer
+        kind = type(value)
+        if kind is str:
+            weight = len(value)
+            if weight > tracer.longest:
+                self._set_slowly(key, value)
+                return
+        elif kind in SCALARS:
+            weight = 0
+        else:
+            self._set_slowly(key, value)
+            return
+        if type(key) is not str or not key or (len(attributes) >= tracer.most and key not in attributes):
+            self._set_slowly(key, value)
+            return
+        if key in attributes:  # the SDK moves a key that is set again to the end
+            del attributes[key]
+        attributes[key] = value
+        self._weight += weight + ENTRY_WEIGHT
+
+    def set_attributes(self, attributes: Mapping[str, Any]) -> None:
+        """Set several attributes."""
+        if self._end_time is not None:
+            logger.warning("Setting attribute on ended span.")
+            return
+        cleaned, dropped = clean(attributes, None, self._tracer.limits.max_span_attribute_length)
+        for key, value in cleaned.items():
+            self._store(key, value)
+        if dropped:
+            self._extras().dropped_attributes += dropped
+
+    def _set_slowly(self, key: Any, value: Any) -> None:
+        if not key or not isinstance(key, str):
+            logger.warning("invalid key `%s`. must be non-empty string. Dropping key from attributes.", key)
+            self._extras().dropped_attributes += 1
+            return
+        cleaned, _ = clean({key: value}, None, self._tracer.limits.max_span_attribute_length)
+        self._store(key, cleaned[key])
+
+    def _store(self, key: str, value: Any) -> None:
+        """Set a cleaned value under the limit of the number of attributes: the oldest makes room."""
+        attributes, most = self._attributes, self._tracer.most
+        attributes.pop(key, None)
+        if most == 0:
+            self._extras().dropped_attributes += 1
+            return
+        while len(attributes) >= most:
+            logger.warning("Attributes dict is full. Dropping the oldest key-value pair from attributes.")
+            oldest = next(iter(attributes))
+            self._weight -= ENTRY_WEIGHT + weigh_value(attributes.pop(oldest))
+            self._extras().dropped_attributes += 1
+        attributes[key] = value
+        self._weight += ENTRY_WEIGHT + weigh_value(value)
+
+    def _adopt(self, attributes: Mapping[str, Any] | None) -> None:
+        """Take the attributes given at the start."""
+        tracer = self._tracer
+        if not attributes:
+            self._attributes = {}
+            self._weight = SPAN_WEIGHT
+            return
+        if type(attributes) is dict and len(attributes) <= tracer.most:
+            weight = SPAN_WEIGHT
+            longest = tracer.longest
+            own = attributes.copy()
+            for key, value in own.items():
+                kind = type(value)
+                if kind is str:
+                    length = len(value)
+                    if length > longest:
+                        break
+                    weight += length
+                elif kind not in SCALARS:
+                    break
+                if type(key) is not str or not key:
+                    break
+            else:
+                self._attributes = own
+                self._weight = weight + ENTRY_WEIGHT * len(own)
+                return
+        limits = tracer.limits
+        self._attributes, dropped = clean(attributes, limits.max_span_attributes, limits.max_span_attribute_length)
+        self._weight = SPAN_WEIGHT + weigh(self._attributes)
+        if dropped:
+            self._extras().dropped_attributes += dropped
+
+    def _extras(self) -> Extra:
+        extra = self._extra
+        if extra is None:
+            extra = self._extra = Extra()
+        return extra
+
+    def add_event(self, name: str, attributes: Mapping[str, Any] | None = None, timestamp: int | None = None) -> None:
+        """Add an event; `timestamp` in ns since the epoch, now by default."""
+        if self._end_time is not None:
+            logger.warning("Tried calling %s on an ended span.", "_add_event")
+            return
+        limits = self._tracer.limits
+        kept, dropped = clean(attributes, limits.max_event_attributes, limits.max_attribute_length)
+        extra = self._extras()
+        extra.events.append(EventRecord(name, time_ns() if timestamp is None else timestamp, kept, dropped))
+        self._weight += PART_WEIGHT + weigh(kept)
+        if limits.max_events is not None and len(extra.events) > limits.max_events:
+            self._weight -= PART_WEIGHT + weigh(extra.events.pop(0).attributes)
+            extra.dropped_events += 1
+
+    def add_link(self, context: SpanContext, attributes: Mapping[str, Any] | None = None) -> None:
+        """Link to another span."""
+        if not (context and (context.is_valid or attributes or context.trace_state)):
+            return
+        if self._end_time is not None:
+            logger.warning("Tried calling %s on an ended span.", "_add_link")
+            return
+        limits = self._tracer.limits
+        kept, dropped = clean(attributes, limits.max_link_attributes, limits.max_attribute_length)
+        extra = self._extras()
+        extra.links.append(LinkRecord(context, kept, dropped))
+        self._weight += PART_WEIGHT + weigh(kept)
+        if limits.max_links is not None and len(extra.links) > limits.max_links:
+            self._weight -= PART_WEIGHT + weigh(extra.links.pop(0).attributes)
+            extra.dropped_links += 1
+
+    def update_name(self, name: str) -> None:
+        """Give the span another name."""
+        if self._end_time is not None:
+            logger.warning("Tried calling %s on an ended span.", "update_name")
+            return
+        self._name = name
+
+    def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
+        """Set the outcome by the SDK's rules: OK is final, UNSET is ignored. Descriptions are scrubbed."""
+        if self._end_time is not None:
+            logger.warning("Tried calling %s on an ended span.", "set_status")
+            return
+        if isinstance(status, Status):
+            if description is not None:
+                logger.warning(
+                    "Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description
+                )
+            code, description = status.status_code, status.description
+        elif isinstance(status, StatusCode):
+            code = status
+        else:
+            return
+        if code is StatusCode.UNSET or (self._status is not None and self._status.status_code is StatusCode.OK):
+            return
+        self._status = Status(code, scrub.message(description) if isinstance(description, str) else description)
+
+    def record_exception(
+        self,
+        exception: BaseException,
+        attributes: Mapping[str, Any] | None = None,
+        timestamp: int | None = None,
+        escaped: bool = False,
+    ) -> None:
+        """Add an exception event; formatted at once, and scrubbed of SQL and its values."""
+        if self._end_time is not None:
+            logger.warning("Tried calling %s on an ended span.", "_add_event")
+            return
+        shown: dict[str, Any] = {
+            "exception.type": exception_type(exception),
+            "exception.message": scrub.message(str(exception)),
+            "exception.stacktrace": scrub.stacktrace(exception),
+            "exception.escaped": str(escaped),
+        }
+        shown.update(attributes or {})
+        self.add_event("exception", shown, timestamp)
+
+    # -- its end -------------------------------------------------------------------------------------------------------
+
+    def start(self, start_time: int | None = None, parent_context: Context | None = None) -> None:
+        """Warn: the tracer has started it."""
+        logger.warning("Calling start() on a started span.")
+
+    def end(self, end_time: int | None = None) -> None:
+        """End the span; `end_time` in ns since the epoch, now by default. Only the first call counts."""
+        now = time_ns() if end_time is None else end_time
+        try:
+            del self._live
+        except AttributeError:
+            logger.warning("Calling end() on an ended span.")
+            return
+        tracer = self._tracer
+        if tracer.observed:
+            tracer.end_observed(self, now)
+            return
+        self._end_time = now
+        if self._flags & 1:  # else recorded only, for processors that do not exist
+            tracer.put(self)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        """End a span that is its own `with` block without being made current."""
+        if exc_val is not None and self._end_time is None:
+            self._fail(exc_val, escaped=True)
+        self.end()
+
+    def _fail(self, error: BaseException, *, escaped: bool) -> None:
+        if self._record_exception:
+            self.record_exception(error, escaped=escaped)
+        if self._set_status_on_exception:
+            self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+
+    # -- the SDK's form of it ------------------------------------------------------------------------------------------
+
+    def _readable_span(self) -> sdk.ReadableSpan:
+        """Return the SDK's read-only span with the same content, limits' counts included."""
+        limits = self._tracer.limits
+        extra = self._extra or Extra()
+        attributes = BoundedAttributes(limits.max_span_attributes, self._attributes, immutable=True)
+        attributes.dropped = extra.dropped_attributes
+        events: BoundedList = BoundedList.from_seq(None, self._sdk_events())
+        links: BoundedList = BoundedList.from_seq(None, self._sdk_links())
+        events.dropped, links.dropped = extra.dropped_events, extra.dropped_links
+        return sdk.ReadableSpan(
+            name=self._name,
+            context=self.get_span_context(),
+            parent=self.parent,
+            resource=self.resource,
+            attributes=attributes,
+            events=events,
+            links=links,
+            kind=self._kind,
+            instrumentation_info=self.instrumentation_info,
+            status=self.status,
+            start_time=self._start_time,
+            end_time=self._end_time,
+            instrumentation_scope=self.instrumentation_scope,
+        )
+
+    def _sdk_events(self) -> list[sdk.Event]:
+        records = self._extra.events if self._extra else ()
+        return [sdk.Event(r.name, _bounded(r.attributes, r.dropped), r.timestamp) for r in tuple(records)]
+
+    def _sdk_links(self) -> list[trace_api.Link]:
+        records = self._extra.links if self._extra else ()
+        return [trace_api.Link(r.context, _bounded(r.attributes, r.dropped)) for r in tuple(records)]
+
+    def __repr__(self) -> str:
+        return f'{type(self).__name__}(name="{self._name}", context={self.get_span_context()})'
+
+
+class CurrentSpan(Span):
+    """What `start_as_current_span` returns: starts and becomes current when entered, ends when left; also a decorator.
+
+    Until it is entered it only holds the arguments. When the sampler drops the span, entering returns a
+    NonRecordingSpan and this object remains the holder of the context's token.
+    """
+
+    __slots__ = ("_end_on_exit", "_given", "_nested", "_token")
+
+    _given: tuple[Context | None, Sequence[trace_api.Link] | None, Mapping[str, Any] | None] | None
+    _token: Any
+    _end_on_exit: bool
+    _nested: int
+
+    def __enter__(self) -> trace_api.Span:  # type: ignore[override]
+        if self._given is None:  # `with` on the span that an outer `with` started: the API's plain block
+            self._nested += 1
+            return self
+        return self._tracer.enter(self)
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        if self._nested:
+            self._nested -= 1
+            super().__exit__(exc_type, exc_val, exc_tb)
+            return
+        token = self._token
+        self._token = None
+        try:
+            api_seam.active.reset_context(token)
+        except ValueError:
+            logger.exception("Failed to detach context")
+        if self._span_id == 0:  # dropped by the sampler
+            return
+        if exc_val is not None and self._end_time is None and isinstance(exc_val, Exception):
+            self._fail(exc_val, escaped=False)
+        if self._end_on_exit:
+            self.end()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Decorate a function or coroutine function: each call is a span."""
+        again = functools.partial(_again, self)
+        if inspect.iscoroutinefunction(function):
+
+            @functools.wraps(function)
+            async def asynchronous(*args: Any, **kwargs: Any) -> Any:
+                with again():
+                    return await function(*args, **kwargs)
+
+            return asynchronous
+
+        @functools.wraps(function)
+        def synchronous(*args: Any, **kwargs: Any) -> Any:
+            with again():
+                return function(*args, **kwargs)
+
+        return synchronous
+
+
+def _again(template: CurrentSpan) -> CurrentSpan:
+    """Return a fresh context manager with the arguments of one that serves as a decorator."""
+    context, links, attributes = template._given or (None, None, None)
+    return template._tracer.start_as_current_span(  # type: ignore[return-value]
+        template._name,
+        context,
+        template._kind,
+        attributes,
+        links,
+        template._start_time or None,
+        template._record_exception,
+        template._set_status_on_exception,
+        template._end_on_exit,
+    )
+
+
+def exception_type(error: BaseException) -> str:
+    """Return the class name of `error` with its module, as the conventions ask; builtins stand without one."""
+    kind = type(error)
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _bounded(attributes: dict[str, Any], dropped: int) -> BoundedAttributes:
+    made = BoundedAttributes(None, attributes, immutable=True)
+    made.dropped = dropped
+    return made

@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Carries a request into the threads, pools and green threads that work for it.
+
+A task has totals of its own. When it ends they go to the request, if that still runs. If the request is over by then
+and the task did call something, one span `task {function}` is written afterwards, so the work is not lost. Under a
+message that nobody waits for (a cast), where the real work usually is such a task, the span is opened at once and the
+calls of the task stand under it.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from time import time_ns
+from types import TracebackType
+from typing import Any
+
+from opentelemetry.context import Context
+from opentelemetry.trace import SpanKind
+
+from otel_openstack.tracing import api_seam, operations
+from otel_openstack.tracing.operations import TOTALS_KEY, Operation
+from otel_openstack.tracing.totals import Totals
+
+SCOPE = "otel_openstack.tasks"
+
+
+def capture() -> Captured | None:
+    """Return what is current, to be carried elsewhere; None where nothing is."""
+    context = api_seam.active.get_context()
+    if not context or api_seam.SPAN_KEY not in context:
+        return None
+    return Captured(context)
+
+
+class Captured:
+    """The span and the totals that were current at `capture`; may be used from any thread, any number of times."""
+
+    __slots__ = ("_context", "_tokens")
+
+    def __init__(self, context: Context) -> None:
+        self._context = context
+        self._tokens: list[Any] = []
+
+    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+        """Call `function` as a task of what was captured; returns and raises what it does."""
+        task = _Task(self._context, function)
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as error:
+            task.end(error)
+            raise
+        task.end(None)
+        return result
+
+    def __enter__(self) -> Captured:
+        """Make what was captured current, without a task."""
+        self._tokens.append(api_seam.active.set_context(self._context))
+        return self
+
+    def __exit__(
+        self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
+    ) -> None:
+        operations._reset(self._tokens.pop())
+
+
+class _Task:
+    """One run of a captured function."""
+
+    __slots__ = ("_above", "_context", "_name", "_operation", "_own", "_start", "_token")
+
+    def __init__(self, context: Context, function: Callable[..., Any]) -> None:
+        self._name = f"task {qualified_name(function)}"
+        self._context = context
+        self._start = time_ns()
+        self._operation: Operation | None = None
+        self._token: Any = None
+        self._above: Totals | None = context.get(TOTALS_KEY)  # type: ignore[assignment]
+        self._own: Totals | None = None
+        if self._above is None:
+            self._token = api_seam.active.set_context(context)
+        elif self._above.detached:
+            self._own = Totals(detached=True, parent=self._above)
+            self._operation = operations._begin(SCOPE, self._name, SpanKind.INTERNAL, None, context, self._own)
+        else:
+            self._own = Totals(parent=self._above)
+            inner = Context(context)
+            dict.__setitem__(inner, TOTALS_KEY, self._own)
+            self._token = api_seam.active.set_context(inner)
+
+    def end(self, error: BaseException | None) -> None:
+        shown = error if isinstance(error, Exception) else None
+        if self._operation is not None:
+            self._operation.finish(shown)
+            return
+        operations._reset(self._token)
+        own, above = self._own, self._above
+        if own is None or above is None:
+            return
+        own.ended = True
+        alive = above.alive()
+        if alive is not None:
+            alive.merge(own)
+        elif own.worked:
+            self._write(own, shown)
+
+    def _write(self, own: Totals, error: Exception | None) -> None:
+        with Captured(self._context):
+            operations.leaf(SCOPE, self._name, SpanKind.INTERNAL, own.attributes(), self._start, time_ns(), error)
+
+
+def qualified_name(function: Callable[..., Any]) -> str:
+    """Return the name of a function, seen through partials and bound methods, without addresses."""
+    while isinstance(function, functools.partial):
+        function = function.func
+    function = getattr(function, "__wrapped__", function)
+    name = getattr(function, "__qualname__", None) or type(function).__qualname__
+    return str(name)
