@@ -43,6 +43,7 @@ POLLIN = _select.POLLIN
 POLLOUT = _select.POLLOUT
 getpid = posix.getpid
 write = posix.write
+open_file = posix.open
 socket = _socket
 
 
