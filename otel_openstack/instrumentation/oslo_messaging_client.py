@@ -1,0 +1,272 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RPC out: one span an operation, and context in the message.
+
+The one hook is `Transport._send`: the same in every release, below the serializers (so the context is a plain dict that
+we may copy) and above the drivers. A call is a CLIENT span until its reply; a cast is a PRODUCER span until the broker
+has the message. oslo.messaging's own spans (18.3 on, by configuration) are replaced by nothing, so there is one span
+whatever is configured; its wire format is the same as ours, so clouds with both connect.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from time import perf_counter
+from typing import Any, NamedTuple
+
+from opentelemetry.trace import SpanKind
+
+from otel_openstack import metrics, tracing
+from otel_openstack.instrumentation import oslo_messaging_names as names
+from otel_openstack.levels import Level
+from otel_openstack.patching import Patch, guard
+
+SEND = "oslo_messaging.rpc.send"
+
+CALLS = metrics.histogram("rpc.client.call.duration")
+TIMEOUTS = metrics.counter("openstack.rpc.client.timeouts")
+SENDS = metrics.histogram("messaging.client.operation.duration")
+MESSAGES = metrics.counter("messaging.client.sent.messages")
+REPLY_WAIT = metrics.histogram("openstack.rpc.client.reply.wait.duration")
+PACK = metrics.histogram("openstack.rpc.context.pack.duration")
+UNPACK = metrics.histogram("openstack.rpc.context.unpack.duration")
+
+# Where an exception that came back over the wire says what it was at the server.
+REMOTE_TYPE = "_otel_openstack_remote_type"
+
+Begin = Callable[..., tuple[Any, Any]]
+
+_nothing = contextlib.nullcontext()
+
+
+class Route(NamedTuple):
+    """What is the same for all messages of one method to one target."""
+
+    span: str
+    kind: SpanKind
+    operation: str
+    method: str
+    system: str
+    template: str
+    attributes: dict[str, Any]
+
+
+class Sending(NamedTuple):
+    """One message on its way."""
+
+    operation: tracing.Operation
+    route: Route
+
+
+def _route(driver: Any, target: Any, message: dict[str, Any], waits: bool) -> Route:
+    destination, template = names.destination(target)
+    method = names.method(message.get("namespace"), names.topic(target.topic).base, message.get("method"))
+    attributes = {
+        "rpc.system.name": names.SYSTEM,
+        "rpc.method": method,
+        "openstack.rpc.call.type": "call" if waits else "fanout" if target.fanout else "cast",
+        "messaging.destination.name": destination,
+    }
+    system = names.broker(driver)
+    if waits:
+        return Route(method, SpanKind.CLIENT, "call", method, system, template, attributes)
+    operation = f"{'fanout_cast' if target.fanout else 'cast'}{'_to_server' if target.server else ''}"
+    attributes |= {
+        "messaging.system": system,
+        "messaging.operation.name": operation,
+        "messaging.operation.type": "send",
+        "messaging.destination.template": template,
+    }
+    return Route(f"cast {method}", SpanKind.PRODUCER, operation, method, system, template, attributes)
+
+
+def with_context(operation: tracing.Operation, context: Any) -> Any:
+    """Return the request context with the operation's propagation keys; the caller's own object stays as it is.
+
+    Drivers take a dict or something with `to_dict`. Anything else is left alone.
+    """
+    if not isinstance(context, dict):
+        to_dict = getattr(context, "to_dict", None)
+        if to_dict is None:
+            return context
+        context = to_dict()
+    keys: dict[str, str] = {}
+    operation.carrier_inject(keys)
+    return {**context, **keys}
+
+
+def _begin(
+    transport: Any,
+    target: Any,
+    context: Any,
+    message: dict[str, Any],
+    wait_for_reply: Any = None,
+    *_args: Any,
+    **_kwargs: Any,
+) -> tuple[Sending, Any]:
+    route = _route(transport._driver, target, message, bool(wait_for_reply))
+    operation = tracing.child(names.SCOPE, route.span, route.kind, route.attributes)
+    try:
+        return Sending(operation, route), with_context(operation, context)
+    except BaseException:
+        operation.finish()
+        raise
+
+
+def _finish(sending: Sending, error: BaseException | None) -> None:
+    operation, route = sending
+    remote: str | None = getattr(error, REMOTE_TYPE, None)
+    kind = remote or (metrics.error_type(error) if error is not None else None)
+    if route.operation == "call":
+        origin = None if error is None else "remote" if remote else "local"
+        # A remote error's message holds the server's traceback: only its type is told.
+        seconds = operation.finish(remote or error, {"openstack.rpc.error.origin": origin} if origin else None)
+        CALLS.record(seconds, names.SYSTEM, route.method, "call", origin, kind)
+        if error is not None and not remote and _timed_out(error):
+            TIMEOUTS.add(1, route.method, route.template)
+    else:
+        seconds = operation.finish(error)
+        SENDS.record(seconds, route.system, route.operation, "send", route.template, None, kind)
+    operation.totals.add_rpc(seconds)
+    MESSAGES.add(1, route.system, route.operation, route.template, None if remote else kind)
+
+
+def _timed_out(error: BaseException) -> bool:
+    from oslo_messaging import exceptions
+
+    return isinstance(error, exceptions.MessagingTimeout)
+
+
+def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None], None]) -> Callable[[Any], Any]:
+    """Return what wraps a method of Transport that sends: `begin` gives a state and the context to send instead."""
+    watch = guard(name)
+
+    def end(state: Any, error: BaseException | None) -> None:
+        if state is not None:
+            try:
+                finish(state, error)
+            except Exception as failure:
+                watch.failed("finish", failure)
+
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(original)
+        def send(self: Any, target: Any, ctxt: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
+            state, context = None, ctxt
+            if watch.on:
+                try:
+                    state, context = begin(self, target, ctxt, message, *args, **kwargs)
+                except Exception as failure:
+                    watch.failed("before", failure)
+            try:
+                result = original(self, target, context, message, *args, **kwargs)
+            except BaseException as error:
+                end(state, error)
+                raise
+            end(state, None)
+            return result
+
+        return send
+
+    return replace
+
+
+def no_span(original: Callable[..., Any]) -> Callable[..., AbstractContextManager[None]]:
+    """Stand in for oslo.messaging's own `trace_send` and `trace_receive`: the span is ours."""
+
+    @functools.wraps(original)
+    def nothing(*_args: Any, **_kwargs: Any) -> AbstractContextManager[None]:
+        return _nothing
+
+    return nothing
+
+
+class RemoteErrors:
+    """Marks an exception that came back over the wire with the class it had at the server."""
+
+    def before(self, data: Any, *_args: Any, **_kwargs: Any) -> Any:
+        return data
+
+    def finish(self, data: Any, result: Any, error: BaseException | None) -> None:
+        if error is None and isinstance(result, BaseException):
+            failure = json.loads(str(data))
+            module, name = failure.get("module"), failure.get("class")
+            told = name if module in {None, "builtins", "exceptions"} else f"{module}.{name}"
+            with contextlib.suppress(AttributeError, TypeError):
+                setattr(result, REMOTE_TYPE, str(told)[:200])
+
+
+class ReplyWait:
+    """Times the wait of one call for its reply."""
+
+    def before(self, *_args: Any, **_kwargs: Any) -> float:
+        return perf_counter()
+
+    def finish(self, start: float, result: Any, error: BaseException | None) -> None:
+        failed = error if error is not None else result if isinstance(result, BaseException) else None
+        REPLY_WAIT.record(perf_counter() - start, "call", error_type(failed))
+
+
+class Packing:
+    """Times the packing of a request context into a message."""
+
+    instrument = PACK
+
+    def before(self, *_args: Any, **_kwargs: Any) -> float:
+        return perf_counter()
+
+    def finish(self, start: float, result: Any, error: BaseException | None) -> None:
+        self.instrument.record(perf_counter() - start)
+
+
+class Unpacking(Packing):
+    """Times the unpacking of a request context from a message."""
+
+    instrument = UNPACK
+
+
+def error_type(error: BaseException | None) -> str | None:
+    """Return the class of `error`, the server's own class if it is a remote one, or None."""
+    if error is None:
+        return None
+    return getattr(error, REMOTE_TYPE, None) or metrics.error_type(error)
+
+
+PATCHES: tuple[Patch, ...] = (
+    Patch(SEND, "oslo_messaging.transport", "Transport._send", group="rpc", replace=sender(SEND, _begin, _finish)),
+    Patch("oslo_messaging.tracing.send", "oslo_messaging._tracing", "trace_send", group="rpc", replace=no_span),
+    Patch("oslo_messaging.tracing.receive", "oslo_messaging._tracing", "trace_receive", group="rpc", replace=no_span),
+    Patch(
+        "oslo_messaging.rpc.remote_error",
+        "oslo_messaging._drivers.common",
+        "deserialize_remote_exception",
+        group="rpc",
+        hook=RemoteErrors,
+    ),
+    Patch(
+        "oslo_messaging.rpc.reply_wait",
+        "oslo_messaging._drivers.amqpdriver",
+        "ReplyWaiter.wait",
+        level=Level.DETAILED,
+        group="rpc",
+        hook=ReplyWait,
+    ),
+    Patch(
+        "oslo_messaging.rpc.pack_context",
+        "oslo_messaging._drivers.amqp",
+        "pack_context",
+        level=Level.DEEP,
+        group="rpc",
+        hook=Packing,
+    ),
+    Patch(
+        "oslo_messaging.rpc.unpack_context",
+        "oslo_messaging._drivers.amqp",
+        "unpack_context",
+        level=Level.DEEP,
+        group="rpc",
+        hook=Unpacking,
+    ),
+)

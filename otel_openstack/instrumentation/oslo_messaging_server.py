@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""RPC in: one SERVER span a call, one CONSUMER span a cast, over acknowledgement, dispatch and reply.
+
+The span and rpc.server.call.duration begin where a worker takes the message; the wait between its arrival in the
+process and that moment is a histogram of its own and `openstack.request.queue_wait` on the span. Endpoint exceptions
+are caught inside `_process_incoming`, so they are read where they pass, at the dispatcher.
+"""
+
+from __future__ import annotations
+
+import sys
+from time import perf_counter
+from typing import Any
+
+from opentelemetry.trace import SpanKind
+
+from otel_openstack import metrics, tracing
+from otel_openstack.instrumentation import oslo_messaging_names as names
+from otel_openstack.patching import Patch
+
+DURATION = metrics.histogram("rpc.server.call.duration")
+WAIT = metrics.histogram("openstack.rpc.server.request.time_in_queue")
+REPLY = metrics.histogram("openstack.rpc.server.reply.duration")
+REPLY_ERRORS = metrics.counter("openstack.rpc.server.reply.errors")
+CONSUMED = metrics.counter("messaging.client.consumed.messages")
+
+UNKNOWN_METHOD = "_OTHER"
+LATE_REPLY = "late_reply"
+REPLY_QUEUE_GONE = "oslo_messaging.exceptions.MessageUndeliverable"
+
+# Attributes of ours on oslo.messaging's own objects, which last as long as a message or a dispatcher.
+ARRIVAL = "_otel_openstack_arrival"
+SERVING = "_otel_openstack_serving"
+METHODS = "_otel_openstack_methods"
+
+_MOST_METHODS = 1000
+
+
+class Serving:
+    """One message at work."""
+
+    __slots__ = ("call_type", "error", "method", "operation", "system", "template")
+
+    def __init__(self, operation: tracing.Operation, method: str, call_type: str, system: str, template: str) -> None:
+        self.operation = operation
+        self.method = method
+        self.call_type = call_type
+        self.system = system
+        self.template = template
+        self.error: BaseException | None = None
+
+
+def stamp_arrival(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Note on each message handed to the executor that it is here."""
+    now = perf_counter()
+    for message in args[1] if len(args) > 1 else kwargs["incoming"]:
+        setattr(message, ARRIVAL, now)
+    return args, kwargs
+
+
+def waited(message: Any) -> float:
+    """Return the seconds since the message came into this process.
+
+    AMQP messages have a watch that runs since they were read, before the listener handed them on.
+    """
+    watch = getattr(message, "stopwatch", None)
+    if watch is not None:
+        return float(watch.elapsed())
+    return max(0.0, perf_counter() - getattr(message, ARRIVAL, perf_counter()))
+
+
+def serves(dispatcher: Any, method: object) -> bool:
+    """Return whether an endpoint of the dispatcher has `method`: what is found once is not looked up again."""
+    known: set[str] | None = getattr(dispatcher, METHODS, None)
+    if known is None:
+        known = set()
+        setattr(dispatcher, METHODS, known)
+    if method in known:
+        return True
+    if not isinstance(method, str) or not any(hasattr(endpoint, method) for endpoint in dispatcher.endpoints):
+        return False
+    if len(known) < _MOST_METHODS:
+        known.add(method)
+    return True
+
+
+class Process:
+    """Opens the span of an incoming message and takes the propagation keys out of its context."""
+
+    def before(self, server: Any, incoming: list[Any]) -> Serving:
+        message = incoming[0]
+        wait = waited(message)
+        serving = _open(server, message)
+        try:
+            serving.operation.totals.queue_wait = wait
+            WAIT.record(wait, names.SYSTEM, serving.method, serving.call_type)
+            CONSUMED.add(1, serving.system, "process", serving.template, None)
+            setattr(message, SERVING, serving)
+        except Exception:
+            serving.operation.finish()
+            raise
+        return serving
+
+    def finish(self, serving: Serving, result: Any, error: BaseException | None) -> None:
+        failed = error or serving.error
+        seconds = serving.operation.finish(failed)
+        kind = metrics.error_type(failed) if failed is not None else None
+        DURATION.record(seconds, names.SYSTEM, serving.method, serving.call_type, kind)
+
+
+def _open(server: Any, message: Any) -> Serving:
+    body, context = message.message, message.ctxt
+    topic = names.topic(server._target.topic)
+    known = serves(server.dispatcher, body.get("method"))
+    method = names.method(body.get("namespace"), topic.base, body.get("method")) if known else UNKNOWN_METHOD
+    waits = bool(getattr(message, "reply_q", None) or getattr(message, "_reply_q", None))
+    system = names.broker(server.transport._driver)
+    attributes: dict[str, Any] = {
+        "rpc.system.name": names.SYSTEM,
+        "rpc.method": method,
+        "openstack.rpc.call.type": "call" if waits else "cast",
+    }
+    if not known:
+        attributes["rpc.method_original"] = names.method(body.get("namespace"), topic.base, body.get("method"))
+    carrier = names.carrier(context)
+    if isinstance(context, dict):
+        attributes |= names.identity(context)
+        message.ctxt = names.stripped(context, carrier) if carrier else context
+    if waits:
+        operation = tracing.root(names.SCOPE, method, SpanKind.SERVER, attributes, carrier)
+        return Serving(operation, method, "call", system, topic.template)
+    attributes |= {
+        "messaging.system": system,
+        "messaging.operation.name": "process",
+        "messaging.operation.type": "process",
+        "messaging.destination.name": str(server._target.topic),
+    }
+    operation = tracing.root(names.SCOPE, f"process {method}", SpanKind.CONSUMER, attributes, carrier)
+    return Serving(operation, method, "cast", system, topic.template)
+
+
+class Dispatch:
+    """Reads the exception of an endpoint, which the server swallows; an expected one is no error."""
+
+    def before(self, dispatcher: Any, incoming: Any) -> Serving | None:
+        return getattr(incoming, SERVING, None)
+
+    def finish(self, serving: Serving, result: Any, error: BaseException | None) -> None:
+        if error is not None and not _expected(error):
+            serving.error = error
+
+
+def _expected(error: BaseException) -> bool:
+    from oslo_messaging.rpc import dispatcher
+
+    return isinstance(error, dispatcher.ExpectedException)
+
+
+class Reply:
+    """Times the reply to a call, repetitions included."""
+
+    def before(self, message: Any, *_args: Any, **_kwargs: Any) -> float | None:
+        return perf_counter() if getattr(message, "orig_msg_id", None) else None
+
+    def finish(self, start: float, result: Any, error: BaseException | None) -> None:
+        kind = metrics.error_type(error) if error is not None else None
+        REPLY.record(perf_counter() - start, kind)
+        if kind is not None:
+            REPLY_ERRORS.add(1, kind)
+
+
+class AbandonedReply:
+    """Counts a reply that is given up since its queue is gone: it is logged there, and nowhere raised."""
+
+    def before(self, *_args: Any, **_kwargs: Any) -> None:
+        error = sys.exc_info()[1]
+        REPLY_ERRORS.add(1, metrics.error_type(error) if error is not None else REPLY_QUEUE_GONE)
+
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        """Nothing: `before` has counted."""
+
+
+class LateReply:
+    """Counts a reply for which nobody waits any more."""
+
+    def before(self, waiters: Any, msg_id: Any, message_data: Any) -> None:
+        if msg_id not in waiters._queues:
+            REPLY_ERRORS.add(1, LATE_REPLY)
+
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        """Nothing: `before` has counted."""
+
+
+_DRIVER = "oslo_messaging._drivers.amqpdriver"
+
+PATCHES: tuple[Patch, ...] = (
+    Patch(
+        "oslo_messaging.server.arrival",
+        "oslo_messaging.server",
+        "MessageHandlingServer._on_incoming",
+        group="rpc",
+        rewrite=stamp_arrival,
+    ),
+    Patch(
+        "oslo_messaging.rpc.process",
+        "oslo_messaging.rpc.server",
+        "RPCServer._process_incoming",
+        group="rpc",
+        hook=Process,
+    ),
+    Patch(
+        "oslo_messaging.rpc.dispatch",
+        "oslo_messaging.rpc.dispatcher",
+        "RPCDispatcher.dispatch",
+        group="rpc",
+        hook=Dispatch,
+    ),
+    Patch("oslo_messaging.rpc.reply", _DRIVER, "AMQPIncomingMessage.reply", group="rpc", hook=Reply),
+    Patch(
+        "oslo_messaging.rpc.reply_abandoned",
+        _DRIVER,
+        "ObsoleteReplyQueuesCache._no_reply_log",
+        group="rpc",
+        hook=AbandonedReply,
+    ),
+    Patch("oslo_messaging.rpc.reply_late", _DRIVER, "ReplyWaiters.put", group="rpc", hook=LateReply),
+)

@@ -1,0 +1,82 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a service does in its `start()` before it serves: one root span `startup {service}`.
+
+Every service overrides `Service.start`, so it is wrapped on the instance, at the three places where oslo.service calls
+it, for that one call.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from opentelemetry.trace import SpanKind
+
+from otel_openstack import resource, tracing
+from otel_openstack.instrumentation.background import SCOPE, function_name, starting
+from otel_openstack.patching import Patch, guard
+
+START = "oslo_service.start"
+
+
+def trace_start(service: Any) -> None:
+    """Shadow `service.start` with a call that takes itself away, opens the root and starts the service."""
+    watch = guard(START)
+    own = vars(service)
+    if "start" in own:
+        return
+
+    def start(*args: Any, **kwargs: Any) -> Any:
+        own.pop("start", None)
+        operation = None
+        with watch:
+            if watch.on and tracing.totals() is None:
+                attributes = {"code.function.name": function_name(service.start)}
+                operation = tracing.root(SCOPE, f"startup {resource.service_name()}", SpanKind.INTERNAL, attributes)
+                starting(operation)
+        try:
+            result = service.start(*args, **kwargs)
+        except BaseException as error:
+            _finish(operation, error)
+            raise
+        _finish(operation, None)
+        return result
+
+    def _finish(operation: tracing.Operation | None, error: BaseException | None) -> None:
+        with watch:
+            if operation is not None:
+                operation.finish(error)
+
+    own["start"] = start
+
+
+Arguments = tuple[tuple[Any, ...], dict[str, Any]]
+
+
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """Trace the start of the service that is the first argument."""
+    trace_start(args[0] if args else kwargs["service"])
+    return args, kwargs
+
+
+def _wrapped(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """Trace the start of the service inside cotyledon's wrapper (a worker of the threading backend)."""
+    trace_start(args[0].service_instance)
+    return args, kwargs
+
+
+def _unforked(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
+    """Trace the start of a service that runs in the launcher's own process."""
+    if args[0].no_fork:
+        trace_start(args[1] if len(args) > 1 else kwargs["service"])
+    return args, kwargs
+
+
+_THREADING = "oslo_service.backend._threading.service"
+_EVENTLET = "oslo_service.backend._eventlet.service"
+
+PATCHES: tuple[Patch, ...] = (
+    Patch(f"{START}.worker", _THREADING, "ServiceWrapper.run", group="periodic", rewrite=_wrapped),
+    Patch(f"{START}.unforked", _THREADING, "ProcessLauncher.launch_service", group="periodic", rewrite=_unforked),
+    Patch(f"{START}.thread", _THREADING, "Services.run_service", group="periodic", rewrite=_given),
+    Patch(f"{START}.green", _EVENTLET, "Services.run_service", group="periodic", rewrite=_given),
+)
