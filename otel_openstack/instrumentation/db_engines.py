@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """SQLAlchemy engines of this process: every one, cells included, with the names that its telemetry carries.
 
-An engine is seen when it is made (`Engine.__init__`), whoever makes it. What hangs on engines (statements, pools)
-subscribes here.
+An engine is seen through `Dialect.engine_created`, which `create_engine` calls for every one. (Not `Engine.__init__`:
+SQLAlchemy reads the names of its arguments off the code object, which a wrapper does not have.) What hangs on engines
+(statements, pools) subscribes here.
 """
 
 from __future__ import annotations
@@ -52,11 +53,11 @@ def engines() -> list[tuple[Any, Database]]:
 
 
 class _EngineMade:
-    def before(self, engine: Any, *args: Any, **kwargs: Any) -> Any:
+    def before(self, dialect_class: Any, engine: Any) -> Any:
         return engine
 
     def finish(self, engine: Any, result: Any, error: BaseException | None) -> None:
-        if error is not None:
+        if error is not None or engine in _engines:  # the hook is called for the entry point's class as well
             return
         database = describe(engine)
         _engines[engine] = database
@@ -83,8 +84,8 @@ def describe(engine: Any) -> Database:
 PATCHES: tuple[Patch, ...] = (
     Patch(
         name="sqlalchemy.engine",
-        module="sqlalchemy.engine.base",
-        attribute="Engine.__init__",
+        module="sqlalchemy.engine.interfaces",
+        attribute="Dialect.engine_created",
         group="db",
         hook=_EngineMade,
     ),

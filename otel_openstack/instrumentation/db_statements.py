@@ -35,7 +35,7 @@ MARK = "_otel_openstack_kind"
 # The first word of a textual statement, only to have a summary: operation and table never come from text.
 VERBS = frozenset(
     "SELECT INSERT UPDATE DELETE REPLACE MERGE WITH CALL SET SHOW CREATE ALTER DROP TRUNCATE PRAGMA BEGIN "
-    "COMMIT ROLLBACK SAVEPOINT RELEASE LOCK UNLOCK EXPLAIN ANALYZE GRANT REVOKE USE".split()  # noqa: SIM905 - a table
+    "DESCRIBE DESC KILL COMMIT ROLLBACK SAVEPOINT RELEASE LOCK UNLOCK EXPLAIN ANALYZE GRANT REVOKE USE".split()  # noqa: SIM905 - a table
 )
 
 
@@ -215,7 +215,7 @@ class _Statements:
                 with watch:
                     seconds = time.perf_counter() - start
                     if operation is not None:
-                        operation.finish(error)
+                        operation.finish(_type(error))
                     if kind is not None:
                         account(kind, seconds, error)
                 raise
@@ -257,7 +257,12 @@ def leaf(kind: Kind, seconds: float, error: BaseException | None) -> None:
         return
     end = time.time_ns()
     start = end - int(seconds * 1e9)
-    tracing.leaf(SCOPE, kind.span_name(), SpanKind.CLIENT, kind.attributes(), start, end, error)
+    tracing.leaf(SCOPE, kind.span_name(), SpanKind.CLIENT, kind.attributes(), start, end, _type(error))
+
+
+def _type(error: BaseException | None) -> str | None:
+    """Return the error's type alone: databases put values into their messages ("Duplicate entry 'secret' for key")."""
+    return metrics.error_type(error) if error is not None else None
 
 
 def contrib_active() -> bool:

@@ -26,11 +26,10 @@ def engine(server, telemetry):
         made.dispose()
 
 
-def value(telemetry, name, **labels):
-    wanted = {key.replace("__", "."): label for key, label in labels.items()}
-    for point in telemetry.points(name):
+def value(telemetry, metric, **labels):
+    for point in telemetry.points(metric):
         attributes = {key.rpartition(".")[2]: v for key, v in point.attributes.items()}
-        if all(attributes.get(key) == v for key, v in wanted.items()):
+        if all(attributes.get(key) == v for key, v in labels.items()):
             return point
     return None
 

@@ -38,6 +38,7 @@ def engine(server, telemetry):
         made = sa.create_engine(server.url("nova"), pool_size=2, max_overflow=1)
         Base.metadata.drop_all(made)
         Base.metadata.create_all(made)
+        telemetry.clear()
         yield made
         made.dispose()
 
@@ -76,15 +77,14 @@ def test_every_way_to_execute_has_its_operation_and_table(engine, telemetry):
         connection.exec_driver_sql("SELECT 1")
     found = difference(before, counts(telemetry))
     assert found == {
-        ("INSERT", "instances"): found[("INSERT", "instances")],
-        ("BATCH INSERT", "instances"): 1,
+        ("INSERT", "instances"): 1,
+        ("BATCH INSERT", "instances"): 2,
         ("SELECT", "instances"): 2,
         ("UPDATE", "instances"): 1,
         ("DELETE", "tags"): 1,
         ("SELECT", "tags"): 2,
         (None, None): 2,
     }
-    assert found[("INSERT", "instances")] in (1, 3)  # MariaDB gives ids back for one row or for a batch of them
     point = next(p for p in telemetry.points(DURATION) if p.attributes.get("db.operation.name") == "UPDATE")
     assert point.attributes == {
         "db.system.name": "mysql",
@@ -120,8 +120,8 @@ def test_a_slow_call_becomes_a_span_without_values(engine, telemetry):
     with engine.connect() as connection:
         connection.execute(sa.text("SELECT SLEEP(0.15), :secret"), {"secret": SECRET})
     operation.finish()
-    slow, root = sorted(telemetry.spans(), key=lambda span: span.kind is SpanKind.SERVER)
-    assert (slow.name, slow.kind, slow.parent) == ("SELECT", SpanKind.CLIENT, root.span_id)
+    slow, root = sorted(telemetry.spans(), key=lambda span: span.kind == "SERVER")
+    assert (slow.name, slow.kind, slow.parent) == ("SELECT", "CLIENT", root.span_id)
     assert 0.15e9 <= slow.end - slow.start < 1e9
     assert root.start <= slow.start
     assert slow.end <= root.end
@@ -140,11 +140,11 @@ def test_a_failed_call_becomes_an_error_span_without_values(engine, telemetry):
         with pytest.raises(sa.exc.IntegrityError):
             session.commit()
     operation.finish()
-    failed = next(span for span in telemetry.spans() if span.kind is SpanKind.CLIENT)
+    failed = next(span for span in telemetry.spans() if span.kind == "CLIENT")
     assert failed.name == "INSERT instances"
     assert failed.attributes["error.type"] == "pymysql.err.IntegrityError"
-    assert failed.status.is_ok is False
-    assert SECRET not in repr([(s.name, s.attributes, s.events, s.status.description) for s in telemetry.spans()])
+    assert failed.status == "ERROR"
+    assert SECRET not in repr([(s.name, s.attributes, s.events, s.description) for s in telemetry.spans()])
     assert difference(before, counts(telemetry, error_type="pymysql.err.IntegrityError")) == {
         ("INSERT", "instances"): 1
     }
@@ -160,9 +160,9 @@ def test_at_level_detailed_every_call_is_a_span(server, telemetry):
             connection.execute(sa.select(Tag.id))
         operation.finish()
         made.dispose()
-    names = [span.name for span in telemetry.spans() if span.kind is SpanKind.CLIENT]
+    names = [span.name for span in telemetry.spans() if span.kind == "CLIENT"]
     assert [name for name in names if name in ("SELECT instances", "SELECT tags")] == ["SELECT instances", "SELECT tags"]
-    (root,) = [span for span in telemetry.spans() if span.kind is SpanKind.SERVER]
+    (root,) = [span for span in telemetry.spans() if span.kind == "SERVER"]
     assert {s.parent for s in telemetry.spans() if s.name == "SELECT tags"} == {root.span_id}
 
 
@@ -174,8 +174,9 @@ def test_an_engine_without_events_keeps_none(engine):
 
 def test_engines_of_cells_keep_their_own_names(server, engine, telemetry):
     cell = sa.create_engine(server.url("nova_cell0"))
-    with cell.connect() as connection:
-        connection.execute(sa.text("SELECT 1"))
+    for made in (cell, engine):
+        with made.connect() as connection:
+            connection.execute(sa.text("SELECT 1"))
     cell.dispose()
     assert {p.attributes["db.namespace"] for p in telemetry.points(DURATION)} == {"nova", "nova_cell0"}
 
@@ -201,7 +202,7 @@ def test_undo_leaves_the_dialect_as_it_was(server, telemetry):
         made = sa.create_engine(server.url("nova"))
         assert "do_execute" in vars(made.dialect)
     assert not {"do_execute", "do_executemany", "do_execute_no_params"} & set(vars(made.dialect))
-    assert not hasattr(sa.engine.Engine.__init__, "__wrapped__")
+    assert not hasattr(sa.engine.Dialect.engine_created, "__wrapped__")
     made.dispose()
 
 
