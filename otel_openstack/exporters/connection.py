@@ -54,6 +54,7 @@ class Connection:
 
         Raises:
             TransportError: it failed, or took longer than `deadline` or the end of the process allows.
+
         """
         self._deadline = deadline
         try:

@@ -78,22 +78,23 @@ def read(signal: Signal, environ: Mapping[str, str] = os.environ) -> tuple[Endpo
 
     Raises:
         ValueError: the endpoint itself is no URL that can be used; the message names the variable and says what to do.
+
     """
     problems: list[str] = []
     url, variable = _url(signal, environ)
     parts = _parse(url, variable)
-    tls = Tls(*(_setting(signal, name, environ)[0] for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")))
+    tls = Tls(*(setting(signal, name, environ)[0] for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")))
     host = parts.hostname or ""
     port = parts.port or PORTS[parts.scheme]
     origin = Origin(parts.scheme, host, port, tls, _proxy(parts.scheme, host, environ))
     target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
-    headers = _headers(signal, environ, problems)
-    if parts.username is not None and "authorization" not in headers:
-        headers["authorization"] = _basic(parts)
+    sent = headers(signal, environ, problems)
+    if parts.username is not None and "authorization" not in sent:
+        sent["authorization"] = _basic(parts)
     endpoint = Endpoint(
         origin,
         target,
-        tuple(headers.items()),
+        tuple(sent.items()),
         _timeout(signal, environ, problems),
         _compression(signal, environ, problems),
     )
@@ -108,7 +109,8 @@ def is_loopback(host: str) -> bool:
         return host == "localhost" or host.endswith(".localhost")
 
 
-def _setting(signal: Signal, name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+def setting(signal: Signal, name: str, environ: Mapping[str, str]) -> tuple[str, str]:
+    """Return the value of `OTEL_EXPORTER_OTLP_[<SIGNAL>_]<name>` and the variable that it came from."""
     for variable in (f"OTEL_EXPORTER_OTLP_{signal.upper()}_{name}", f"OTEL_EXPORTER_OTLP_{name}"):
         value = environ.get(variable, "").strip()
         if value:
@@ -117,7 +119,7 @@ def _setting(signal: Signal, name: str, environ: Mapping[str, str]) -> tuple[str
 
 
 def _url(signal: Signal, environ: Mapping[str, str]) -> tuple[str, str]:
-    value, variable = _setting(signal, "ENDPOINT", environ)
+    value, variable = setting(signal, "ENDPOINT", environ)
     if value and signal.upper() in variable:
         return value, variable
     base, question, query = (value or DEFAULT).partition("?")
@@ -136,9 +138,10 @@ def _parse(url: str, variable: str) -> SplitResult:
     return parts
 
 
-def _headers(signal: Signal, environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
-    text, variable = _setting(signal, "HEADERS", environ)
-    headers: dict[str, str] = {}
+def headers(signal: Signal, environ: Mapping[str, str], problems: list[str]) -> dict[str, str]:
+    """Return the headers to send, percent-decoded, names in lower case; what is wrong is told to `problems`."""
+    text, variable = setting(signal, "HEADERS", environ)
+    sent: dict[str, str] = {}
     for pair in text.split(","):
         name, equals, value = pair.partition("=")
         name, value = unquote(name.strip()).lower(), unquote(value.strip())
@@ -148,8 +151,8 @@ def _headers(signal: Signal, environ: Mapping[str, str], problems: list[str]) ->
             # The value may be a secret: it is not repeated.
             problems.append(f"{variable}: an entry is not like name=value, percent-encoded; left out")
             continue
-        headers[name] = value
-    return headers
+        sent[name] = value
+    return sent
 
 
 def _is_token(name: str) -> bool:
@@ -161,7 +164,7 @@ def _is_field_value(value: str) -> bool:
 
 
 def _timeout(signal: Signal, environ: Mapping[str, str], problems: list[str]) -> float:
-    text, variable = _setting(signal, "TIMEOUT", environ)
+    text, variable = setting(signal, "TIMEOUT", environ)
     if not text:
         return DEFAULT_TIMEOUT
     try:
@@ -175,7 +178,7 @@ def _timeout(signal: Signal, environ: Mapping[str, str], problems: list[str]) ->
 
 
 def _compression(signal: Signal, environ: Mapping[str, str], problems: list[str]) -> str:
-    text, variable = _setting(signal, "COMPRESSION", environ)
+    text, variable = setting(signal, "COMPRESSION", environ)
     if text.lower() not in COMPRESSIONS:
         problems.append(f"{variable}={text!r} is none of none, gzip, deflate; sending without")
         return ""

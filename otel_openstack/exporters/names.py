@@ -43,6 +43,7 @@ def resolve(host: str, port: int, time_left: Any) -> list[Address]:
 
     Raises:
         OSError: there is no address, or not in time.
+
     """
     known = _numeric(host, port)
     if known:

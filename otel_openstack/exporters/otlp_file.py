@@ -13,6 +13,7 @@ import errno
 import fcntl
 import os
 import stat
+from collections.abc import Callable
 from pathlib import Path
 
 from otel_openstack.exporters.sink import Encoding, Outcome, Signal
@@ -35,17 +36,18 @@ class OtlpFile:
 
     encoding: Encoding = "json"
 
-    def __init__(self, directory: str, service: str, max_bytes: int, total_bytes: int) -> None:
+    def __init__(self, directory: str, service: Callable[[], str], max_bytes: int, total_bytes: int) -> None:
         """Prepare; nothing is opened before the first line.
 
         Args:
             directory: made if missing; relative to the working directory of the process as it is now.
-            service: first part of the files' names.
+            service: returns the first part of the files' names; asked when a file is begun, for it is learned late.
             max_bytes: size at which a new file is begun.
             total_bytes: bound over all files of the directory, other processes' included.
+
         """
         self.directory = Path(directory).expanduser().absolute()
-        self._service = _safe(service)
+        self._service = service
         self._max_bytes = min(max_bytes, total_bytes // LEAST_FILES)
         self._total_bytes = total_bytes
         self._descriptor = -1
@@ -105,10 +107,11 @@ class OtlpFile:
             remove_oldest(self.directory, allowed)
 
     def _open(self) -> None:
+        service = _safe(self._service())
         start = process.start_time_unix_nano() // 1_000_000
         for _ in range(ATTEMPTS):
             number = f".{self._number}" if self._number else ""
-            name = f"{self._service}-{process.pid()}-{start}{number}{SUFFIX}"
+            name = f"{service}-{process.pid()}-{start}{number}{SUFFIX}"
             self._number += 1
             with contextlib.suppress(FileExistsError):
                 self._descriptor, self._size = originals.open_file(self.directory / name, FLAGS, FILE_MODE), 0
@@ -154,6 +157,7 @@ def remove_oldest(directory: Path, allowed: int) -> int:
 
     Raises:
         OSError: the directory cannot be read.
+
     """
     with os.scandir(directory) as entries:
         files = [entry for entry in entries if entry.name.endswith(SUFFIX)]

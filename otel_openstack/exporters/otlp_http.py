@@ -39,17 +39,23 @@ class _Server:
 class OtlpHttp:
     """A sink that posts to an OTLP/HTTP collector, for one signal or several."""
 
-    def __init__(self, endpoints: dict[Signal, Endpoint], encoding: Encoding = "protobuf") -> None:
-        """Prepare for `endpoints`; nothing is opened yet.
+    def __init__(self, encoding: Encoding = "protobuf") -> None:
+        self.encoding: Encoding = encoding
+        self._endpoints: dict[Signal, Endpoint] = {}
+        self._servers: dict[Origin, _Server] = {}
+        self._told: set[tuple[str, int]] = set()
+        process.on_child(self._forget)
+
+    def add(self, signal: Signal, endpoint: Endpoint) -> None:
+        """Send `signal` to `endpoint`; nothing is opened yet.
 
         Raises:
             OSError: a certificate or key file cannot be used.
+
         """
-        self.encoding: Encoding = encoding
-        self._endpoints = endpoints
-        self._servers = {origin: _Server(origin) for origin in {e.origin for e in endpoints.values()}}
-        self._told: set[tuple[str, int]] = set()
-        process.on_child(self._forget)
+        if endpoint.origin not in self._servers:
+            self._servers[endpoint.origin] = _Server(endpoint.origin)
+        self._endpoints[signal] = endpoint
 
     def send(self, signal: Signal, payload: bytes, items: int, deadline: float) -> tuple[Outcome, int]:
         """See `Sink.send`."""
@@ -80,7 +86,8 @@ class OtlpHttp:
 
     def describe(self) -> str:
         """See `Sink.describe`."""
-        return ", ".join(sorted({endpoint.url for endpoint in self._endpoints.values()}))
+        base = {e.origin.url + e.target.removesuffix(f"/v1/{signal}") for signal, e in self._endpoints.items()}
+        return ", ".join(sorted(base))
 
     def _headers(self, endpoint: Endpoint) -> list[tuple[str, str]]:
         headers = dict(endpoint.headers)

@@ -37,6 +37,7 @@ class Sink(Protocol):
 
         Returns:
             The outcome, and how many items a delivered payload lost to a partial success.
+
         """
 
     def close(self) -> None:

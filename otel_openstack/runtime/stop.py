@@ -33,6 +33,7 @@ def stop(reason: str) -> None:
 
     Args:
         reason: who called, for the log at debug level.
+
     """
     try:
         if not process.started():

@@ -90,6 +90,7 @@ def flush(timeout: float) -> bool:
 
     Returns:
         Whether a whole round ended in time.
+
     """
     life = _life
     if not process.started() or not life.running or life.stopping:
@@ -125,6 +126,7 @@ def finish(patience: float, hard: float) -> bool:
 
     Returns:
         Whether the final round ended in time.
+
     """
     life = _life
     now = monotonic()
