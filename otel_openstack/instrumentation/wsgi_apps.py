@@ -1,0 +1,139 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the edge is put round a WSGI application. Several of these places see one request; the outermost measures it.
+
+1. Loaders: what `paste.deploy.loadapp` and its like return. That is nova, glance, neutron, cinder, heat, barbican, ...
+   under any server, `application` of their `*.wsgi.*` modules included.
+2. Modules named like `keystone.wsgi.api` or `octavia.wsgi`: their `application`, the object that uWSGI, gunicorn and
+   mod_wsgi take, is replaced when the module has been imported. This is the rule for services nobody here has seen.
+3. Servers written in Python: the application that is given to them.
+4. Frameworks: the application classes of Flask, pecan, falcon and Django, where nothing outside has been seen; filters
+   round them are then not in the measurement.
+"""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import sys
+from collections.abc import Callable, Sequence
+from importlib.abc import MetaPathFinder
+from types import ModuleType
+from typing import Any
+
+from otel_openstack.instrumentation.wsgi import at_edge, serve
+from otel_openstack.patching import Patch, guard, when_imported
+
+
+def _loaded(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace a function that returns an application."""
+
+    @functools.wraps(original)
+    def load(*args: Any, **kwargs: Any) -> Any:
+        return at_edge(original(*args, **kwargs))
+
+    return load
+
+
+def _called(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Replace the `__call__` of a framework's application class."""
+
+    @functools.wraps(original)
+    def call(self: Any, environ: Any, start_response: Any) -> Any:
+        return serve(functools.partial(original, self), environ, start_response)
+
+    return call
+
+
+def _given(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Return what replaces a function whose argument `name` is an application."""
+
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        position = list(inspect.signature(original).parameters).index(name)
+
+        @functools.wraps(original)
+        def give(*args: Any, **kwargs: Any) -> Any:
+            if name in kwargs:
+                kwargs[name] = at_edge(kwargs[name])
+            elif len(args) > position:
+                args = (*args[:position], at_edge(args[position]), *args[position + 1 :])
+            return original(*args, **kwargs)
+
+        return give
+
+    return replace
+
+
+def _patch(name: str, module: str, attribute: str, replace: Callable[[Any], Any]) -> Patch:
+    return Patch(name=f"wsgi.{name}", module=module, attribute=attribute, group="http", replace=replace)
+
+
+PATCHES: tuple[Patch, ...] = (
+    # loaders
+    _patch("paste", "paste.deploy.loadwsgi", "loadapp", _loaded),
+    _patch("paste.package", "paste.deploy", "loadapp", _loaded),  # for a package that was imported before us
+    _patch("placement", "placement.deploy", "loadapp", _loaded),
+    _patch("keystone", "keystone.server.wsgi", "initialize_public_application", _loaded),
+    _patch("ironic", "ironic.api.app", "setup_app", _loaded),
+    _patch("swift", "swift.common.wsgi", "loadapp", _loaded),
+    _patch("gunicorn", "gunicorn.app.base", "BaseApplication.wsgi", _loaded),
+    # servers
+    _patch("eventlet", "eventlet.wsgi", "server", _given("site")),
+    _patch("cheroot", "cheroot.wsgi", "Server.__init__", _given("wsgi_app")),
+    _patch("werkzeug", "werkzeug.serving", "BaseWSGIServer.__init__", _given("app")),
+    _patch("wsgiref", "wsgiref.handlers", "BaseHandler.run", _given("application")),
+    _patch("waitress", "waitress.server", "create_server", _given("application")),
+    # frameworks
+    _patch("flask.app", "flask.app", "Flask.__call__", _called),
+    _patch("pecan.app", "pecan.core", "PecanBase.__call__", _called),
+    _patch("falcon.app", "falcon.app", "App.__call__", _called),
+    _patch("django.app", "django.core.handlers.wsgi", "WSGIHandler.__call__", _called),
+)
+
+_MODULE = re.compile(r"\w+(\.\w+)*\.wsgi(\.\w+)?|\w+(\.\w+)*\.\w*wsgi_app")
+_LIBRARIES = frozenset(
+    {"cheroot", "django", "eventlet", "gunicorn", "oslo_middleware", "oslo_service", "paste", "waitress", "werkzeug"}
+)
+
+
+class _Watch(MetaPathFinder):
+    """Sees the names of modules that are looked for, and has those that serve an application called back.
+
+    It finds nothing itself: that is left to the finder of the post-import hooks, which comes after it.
+    """
+
+    def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
+        if "wsgi" in fullname and _MODULE.fullmatch(fullname) and fullname.partition(".")[0] not in _LIBRARIES:
+            _seen.append(when_imported(fullname, _replace_application))
+
+
+def _replace_application(module: ModuleType) -> None:
+    with guard("wsgi.module"):
+        application = vars(module).get("application")
+        edge = at_edge(application)
+        if edge is not application and not inspect.isclass(application) and not isinstance(application, ModuleType):
+            module.application = edge  # type: ignore[attr-defined]
+            _replaced.append((module, application, edge))
+
+
+_watch = _Watch()
+_seen: list[Callable[[], None]] = []
+_replaced: list[tuple[ModuleType, Any, Any]] = []
+
+
+def install() -> None:
+    """Watch for modules that hold an `application`."""
+    if _watch not in sys.meta_path:
+        sys.meta_path.insert(0, _watch)
+
+
+def uninstall() -> None:
+    """Put the applications of modules back, and watch no more."""
+    if _watch in sys.meta_path:
+        sys.meta_path.remove(_watch)
+    while _seen:
+        _seen.pop()()
+    while _replaced:
+        module, application, edge = _replaced.pop()
+        if vars(module).get("application") is edge:
+            module.application = application  # type: ignore[attr-defined]

@@ -1,0 +1,119 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a WSGI environ says about a request. Every value in it is hostile input: bounded, decoded, never trusted."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry.propagators.textmap import Getter
+
+from otel_openstack.semconv import attributes as attr
+
+FLAG = "otel_openstack.request"
+"""Key under which an environ holds the exchange that measures it."""
+
+OTHER = "_OTHER"
+METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
+LONGEST = {"path": 1024, "agent": 256, "host": 255, "method": 32}
+LONGEST_WAIT = 600.0
+"""Seconds; a longer wait in a queue is a clock that is wrong, or a lie."""
+
+
+def method(environ: Mapping[str, Any]) -> str:
+    """Return the method, `_OTHER` for one that HTTP does not know."""
+    found = environ.get("REQUEST_METHOD")
+    return found if found in METHODS else OTHER
+
+
+def scheme(environ: Mapping[str, Any]) -> str:
+    """Return http or https."""
+    return "https" if environ.get("wsgi.url_scheme") == "https" else "http"
+
+
+def content_length(environ: Mapping[str, Any]) -> int | None:
+    """Return the bytes of the body that the client announced, None where it did not."""
+    try:
+        return max(0, int(environ["CONTENT_LENGTH"]))
+    except (KeyError, ValueError, TypeError):
+        return None
+
+
+def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the span attributes known when the request arrives; no query, for secrets are in queries."""
+    found = dict(facts)
+    if facts[attr.HTTP_REQUEST_METHOD] == OTHER:
+        found[attr.HTTP_REQUEST_METHOD_ORIGINAL] = text(environ.get("REQUEST_METHOD"), LONGEST["method"])
+    path = text(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}", LONGEST["path"])
+    found[attr.URL_PATH] = path or "/"
+    _put(found, attr.CLIENT_ADDRESS, environ.get("REMOTE_ADDR"), LONGEST["host"])
+    _put(found, attr.USER_AGENT_ORIGINAL, environ.get("HTTP_USER_AGENT"), LONGEST["agent"])
+    protocol = environ.get("SERVER_PROTOCOL")
+    if isinstance(protocol, str) and protocol.startswith("HTTP/"):
+        _put(found, attr.NETWORK_PROTOCOL_VERSION, protocol[5:], 4)
+    _put_server(found, environ)
+    return found
+
+
+def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
+    host, port = environ.get("HTTP_HOST"), None
+    if isinstance(host, str) and host:
+        name, colon, tail = host.rpartition(":")
+        if colon and tail.isdecimal():
+            host, port = name, tail
+    else:
+        host, port = environ.get("SERVER_NAME"), environ.get("SERVER_PORT")
+    _put(found, attr.SERVER_ADDRESS, host, LONGEST["host"])
+    port = port or environ.get("SERVER_PORT")
+    if isinstance(port, str) and port.isdecimal() and len(port) <= 5:  # noqa: PLR2004 digits of a port
+        found[attr.SERVER_PORT] = int(port)
+
+
+def _put(found: dict[str, Any], name: str, value: Any, longest: int) -> None:
+    if value:
+        found[name] = text(value, longest)
+
+
+def text(value: Any, longest: int) -> str:
+    """Return a header or path of the environ (latin-1 in WSGI) as text of at most `longest` characters."""
+    if not isinstance(value, str):
+        return ""
+    raw: bytes = value[: longest * 4].encode("latin-1", "replace")
+    return raw.decode("utf-8", "replace")[:longest]
+
+
+def wait_in_queue(environ: Mapping[str, Any], now: float) -> float | None:
+    """Return the seconds that a request waited before it got here, where the front says when it came.
+
+    `X-Request-Start` (`t=` and seconds, milliseconds or microseconds since the epoch) of nginx, HAProxy and routers;
+    `mod_wsgi.queue_start` in microseconds. None where there is none or its value is beyond belief.
+    """
+    stamp = environ.get("mod_wsgi.queue_start") or environ.get("HTTP_X_REQUEST_START")
+    if not isinstance(stamp, str) or len(stamp) > 40:  # noqa: PLR2004 no number of seconds is longer
+        return None
+    try:
+        start = float(stamp.strip().removeprefix("t="))
+    except ValueError:
+        return None
+    for unit in (1.0, 1e3, 1e6, 1e9):
+        wait = now - start / unit
+        # Clocks of two hosts differ by some milliseconds: a small negative wait is none.
+        if -1.0 <= wait <= LONGEST_WAIT:
+            return max(0.0, wait)
+    return None
+
+
+class _EnvironGetter(Getter[Mapping[str, Any]]):
+    """Reads request headers from an environ, for propagators."""
+
+    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
+        value = carrier.get("HTTP_" + key.upper().replace("-", "_"))
+        return [value] if isinstance(value, str) else None
+
+    def keys(self, carrier: Mapping[str, Any]) -> list[str]:
+        return [
+            key[5:].lower().replace("_", "-") for key in carrier if isinstance(key, str) and key.startswith("HTTP_")
+        ]
+
+
+GETTER = _EnvironGetter()
