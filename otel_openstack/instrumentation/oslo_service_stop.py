@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
 """The last export of processes that end in `os._exit`, where Python runs no exit handler.
 
-The children of oslo.service's eventlet launcher, cotyledon's workers (the threading backend), services launched without
-a fork, and every multiprocessing child end so. All of them look `os._exit` up when they call it, after the service's own
-`stop()` and the joins, so one patch at the very last point serves them all, and those nobody has met yet; hooks at
-`ServiceWrapper.terminate` or `ProcessLauncher._graceful_shutdown` would come before the last records. A process that
-recorded nothing (a child between fork and exec, a daemon's first parent) passes at the cost of a comparison.
+The children of oslo.service's eventlet launcher, cotyledon's workers (the threading backend), services launched
+without a fork, and every multiprocessing child end so. All of them look `os._exit` up when they call it, after the
+service's own `stop()` and the joins, so one patch at the very last point serves them all, also those nobody has met;
+hooks at `ServiceWrapper.terminate` or `ProcessLauncher._graceful_shutdown` would come before the last records. A
+process that recorded nothing (a child between fork and exec, a daemon's first parent) passes at the cost of a
+comparison.
 """
 
 from __future__ import annotations

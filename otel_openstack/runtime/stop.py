@@ -21,6 +21,7 @@ RECHECK = 1.0  # seconds between looks at uwsgi.atexit, which has one slot that 
 _closers: list[Callable[[], str]] = []
 _claim = originals.allocate_lock()
 _ended = originals.allocate_lock()
+_stopper = 0
 
 
 def on_end(callback: Callable[[], str]) -> None:
@@ -35,14 +36,17 @@ def stop(reason: str) -> None:
         reason: who called, for the log at debug level.
 
     """
+    global _stopper
     try:
         if not process.started():
             return
         if not _claim.acquire(False):
-            # Another thread is at it: the process must not end before it is done.
-            if _ended.acquire(True, LIMIT):
+            # Another thread is at it: the process must not end before it is done. (Or this very thread is, below a
+            # signal handler that wants to be gone.)
+            if _stopper != originals.get_ident() and _ended.acquire(True, LIMIT):
                 _ended.release()
             return
+        _stopper = originals.get_ident()
         _ended.acquire(False)
         try:
             _stop(reason)
