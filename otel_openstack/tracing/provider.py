@@ -54,7 +54,7 @@ class TracerProvider(sdk.TracerProvider):
         self._lean: weakref.WeakKeyDictionary[trace_api.Tracer, Tracer] = weakref.WeakKeyDictionary()
         self._ends: dict[int, Callable[[], None]] = {}
         self.has_processors = False
-        self.queue = queue or Queue(account("traces"), settings.get().span_queue_bytes, _wake)
+        self.queue = Queue(account("traces"), settings.get().span_queue_bytes, _wake) if queue is None else queue
         super().__init__(
             sampler=sampler,
             resource=resource or Resource.get_empty(),

@@ -8,6 +8,7 @@ and booked, per reason and exactly.
 
 from __future__ import annotations
 
+import sys
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
@@ -18,6 +19,7 @@ MOST_ITEMS = 16384
 # The export thread is woken when this many wait, else it comes at its interval.
 WAKE_AT = 512
 FULL = "queue full"
+UNBOUNDED = sys.maxsize
 
 
 class Weighed(Protocol):
@@ -65,16 +67,19 @@ class Queue:
         if not len(self._items) % WAKE_AT:
             self._wake()
 
-    def take(self, most: int) -> list[Any]:
-        """Take up to `most` records, oldest first. The export thread only."""
+    def take(self, most: int, most_bytes: int = UNBOUNDED) -> list[Any]:
+        """Take up to `most` records of about `most_bytes`, oldest first. The export thread only."""
         items: list[Any] = []
         pop = self._items.popleft
+        weight = 0
         try:
-            while len(items) < most:
-                items.append(pop())
+            while len(items) < most and weight < most_bytes:
+                item = pop()
+                items.append(item)
+                weight += item._weight
         except IndexError:
             pass
-        self.taken += sum(item._weight for item in items)
+        self.taken += weight
         return items
 
     def __len__(self) -> int:

@@ -42,7 +42,7 @@ class Captured:
         self._context = context
         self._tokens: list[Any] = []
 
-    def run(self, function: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
+    def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         """Call `function` as a task of what was captured; returns and raises what it does."""
         task = _Task(self._context, function)
         try:
