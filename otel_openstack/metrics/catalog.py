@@ -4,19 +4,22 @@
 from __future__ import annotations
 
 import difflib
+import weakref
 from collections.abc import Callable, Iterable
 from math import isfinite
+from typing import Any, TypeVar
 
 from otel_openstack.metrics import cells
-from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Snapshot
+from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Observer, Snapshot
 from otel_openstack.runtime import notices, originals, process
 from otel_openstack.semconv import instruments as registry
 
 Observation = tuple[float, tuple[Label, ...]]
+T = TypeVar("T")
 Callback = Callable[[], Iterable[Observation]]
 
 _instruments: dict[str, Instrument] = {}
-_adopters: list[Callable[[Instrument], None]] = []
+_adopters: weakref.WeakKeyDictionary[Any, Callable[[Any, Instrument], None]] = weakref.WeakKeyDictionary()
 _lock = originals.allocate_lock()
 _start_time = 0
 
@@ -29,8 +32,10 @@ class Observable(Instrument):
         self.callbacks: list[Callback] = []
         self.failures = 0
         """How often a callback raised."""
+        self.complaint = ""
+        """What to say about the first failure, once no lock is held."""
 
-    def snapshot(self) -> Snapshot:
+    def snapshot(self, observer: Observer | None = None) -> Snapshot:
         """Call the callbacks; what several of them say of the same labels is added up (of a gauge the last counts)."""
         if not self.enabled or self.target is not None:
             return []
@@ -39,7 +44,7 @@ class Observable(Instrument):
             self._read(callback, found)
         return list(found.items())
 
-    def observations(self) -> list[tuple[float, dict[str, object]]]:
+    def observations(self) -> list[tuple[float, dict[str, Any]]]:
         """Return the values with their attributes, as the SDK wants them where it takes our place."""
         found: dict[Labels, cells.Cell] = {}
         for callback in tuple(self.callbacks):
@@ -54,7 +59,7 @@ class Observable(Instrument):
         except Exception as error:
             self.failures += 1
             if self.failures == 1:
-                notices.say("warning", f"{self.name} cannot be read: {type(error).__name__}: {error}")
+                self.complaint = f"{self.name} cannot be read: {type(error).__name__}: {error}"
 
     def _merge(self, found: dict[Labels, cells.Cell], labels: Labels, value: float) -> None:
         if labels not in found and len(found) >= self.model.limit:
@@ -114,19 +119,13 @@ def instruments() -> list[Instrument]:
     return list(_instruments.values())
 
 
-def adopt(adopter: Callable[[Instrument], None]) -> None:
-    """Call `adopter` for every instrument there is, and for each new one."""
+def adopt(owner: T, method: Callable[[T, Instrument], None]) -> None:
+    """Call `method(owner, instrument)` for every instrument there is, and for each new one, while `owner` lives."""
     with _lock:
-        _adopters.append(adopter)
+        _adopters[owner] = method
         known = instruments()
     for instrument in known:
-        adopter(instrument)
-
-
-def abandon(adopter: Callable[[Instrument], None]) -> None:
-    """Undo `adopt`."""
-    if adopter in _adopters:
-        _adopters.remove(adopter)
+        method(owner, instrument)
 
 
 def start_time_unix_nano() -> int:
@@ -139,8 +138,18 @@ def reset() -> None:
     global _start_time
     _start_time = originals.time_ns()
     for instrument in instruments():
+        if instrument.target is not None:
+            instrument.redirect(None)
         instrument.reset()
         instrument.relevel()
+
+
+def complain() -> None:
+    """Say what went wrong while instruments were read."""
+    for instrument in instruments():
+        if isinstance(instrument, Observable) and instrument.complaint:
+            complaint, instrument.complaint = instrument.complaint, ""
+            notices.say("warning", complaint)
 
 
 def _make(name: str, kind: str | None, *, observable: bool) -> Instrument:
@@ -151,9 +160,9 @@ def _make(name: str, kind: str | None, *, observable: bool) -> Instrument:
         made = _instruments.get(name)
         if made is None:
             made = _instruments[name] = Observable(model) if observable else CLASSES[model.kind](model)
-        adopters = tuple(_adopters)
-    for adopter in adopters:
-        adopter(made)
+        adopters = tuple(_adopters.items())
+    for owner, method in adopters:
+        method(owner, made)
     return made
 
 

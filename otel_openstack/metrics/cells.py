@@ -30,6 +30,9 @@ SUM, LOW, HIGH, FIRST_BUCKET = 0, 1, 2, 3
 VALUE, TIMES = 0, 1
 """A counter's or gauge's cell: the value, and how often (a gauge: as which of all) it was recorded."""
 
+NO_EXTREMES = (inf, -inf)
+"""Min and max of nothing."""
+
 GIL = getattr(sys, "_is_gil_enabled", lambda: True)()
 
 _order = count(1).__next__
@@ -58,7 +61,7 @@ class Histogram:
     """Counts by bucket, sum, min and max."""
 
     def empty(self, bounds: Sequence[float]) -> Cell:
-        return [0, inf, -inf, *(0 for _ in range(len(bounds) - 2))]
+        return [0, *NO_EXTREMES, *(0 for _ in range(len(bounds) - 2))]
 
     def recorder(self, cell: Cell, bounds: list[float]) -> Record:
         def record(value: float) -> None:
@@ -80,7 +83,7 @@ class Histogram:
 
     def subtract(self, cell: Cell, before: Cell | None) -> Cell:
         if before is None:
-            return cell
+            return cell[:]
         return [cell[SUM] - before[SUM], *cell[LOW:FIRST_BUCKET], *map(sub, cell[FIRST_BUCKET:], before[FIRST_BUCKET:])]
 
     def times(self, cell: Cell) -> int:

@@ -57,6 +57,9 @@ class Observer(Protocol):
     def widen(self, labels: Labels, low: float, high: float) -> None:
         """Take note of a range of values seen."""
 
+    def close_window(self) -> None:
+        """Let what was seen so far belong to the collection that is under way."""
+
 
 class Series:
     """One combination of labels of an instrument."""
@@ -176,16 +179,23 @@ class Instrument:
         return {name: label for name, label in pairs if label is not None}
 
     def _new(self, labels: Labels) -> Record:
-        if self.target is not None:
-            return self.target(self.attributes(labels))
         series = Series(labels, self.kind, self.bounds, gil=self._gil)
         self.series.append(series)
+        if self.target is not None:
+            self._forward(series, self.target)
         return series.record
+
+    def _forward(self, series: Series, target: Target) -> None:
+        record = target(self.attributes(series.labels))
+        if series.shards is None:
+            cells.redirect(series.record, series.cell, record)
+        else:  # what is bound already keeps its cells there
+            series.record = record
 
     # Collecting: called by readers, off the hot path.
 
-    def snapshot(self) -> Snapshot:
-        """Copy all that was recorded since the process, or the last `reset`, began."""
+    def snapshot(self, observer: Observer | None = None) -> Snapshot:
+        """Copy all that was recorded since the process, or the last `reset`, began; `observer` is who asks."""
         if self.target is not None:
             return []
         with self._lock:
@@ -193,6 +203,8 @@ class Instrument:
             taken = [(series, self._copy(series, take=take)) for series in self.series]
             if take:
                 self._share_extremes(taken)
+            if observer is not None:
+                observer.close_window()
         times = self.kind.times
         return [(series.labels, cell) for series, cell in taken if times(cell)]
 
@@ -221,7 +233,7 @@ class Instrument:
         with self._lock:
             old = self.bounds[cells.FIRST_BUCKET :]
             new = sorted({*old, *map(float, boundaries)})
-            if new == old:
+            if new == old or self.target is not None:
                 return
             places = [cells.FIRST_BUCKET + new.index(bound) for bound in old] + [cells.FIRST_BUCKET + len(new)]
             for cell in self._cells():
@@ -235,22 +247,19 @@ class Instrument:
     def redirect(self, target: Target | None) -> None:
         """Record into `target` from now on, through what was bound before as well; None goes back to our cells."""
         with self._lock:
-            self.target = target
-            self._recorders.clear()
-            self._overflow = None
-            for series in self.series if self._gil else ():
-                if len(series.cell) > len(self.kind.empty(self.bounds)):
+            for series in self.series:
+                if self.target is not None and series.shards is None:
                     cells.restore(series.record, series.cell, self.kind, self.bounds)
                 if target is not None:
-                    cells.redirect(series.record, series.cell, target(self.attributes(series.labels)))
-                self._recorders[series.labels] = series.record
-                self._overflow = series.record if series.labels is OVERFLOW else self._overflow
+                    self._forward(series, target)
+            self.target = target
 
     def reset(self) -> None:
         """Forget all that was recorded: in a forked child, where no other thread can be recording, and in tests."""
         self._lock = originals.allocate_lock()
+        empty = self.kind.empty(self.bounds)
         for cell in self._cells():
-            cell[:] = self.kind.empty(self.bounds) + cell[len(self.kind.empty(self.bounds)) :]
+            cell[: len(empty)] = empty  # a target may stand behind
         for series in self.series:
             series.low, series.high = inf, -inf
         self.epoch += 1
