@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""eventlet's hub: its time idle, active and blocked, and how late it fires its timers.
+
+The time inside `do_poll` is idle; what lies between two of them is a turn. `wait` runs callbacks too, so it counts as
+idle only where there is nothing to poll and the hub just sleeps. A hub is made anew for each native thread and by
+`use_hub` (oslo.service does that in each worker it forks), so every hub is prepared where it is made.
+"""
+
+from __future__ import annotations
+
+import weakref
+from time import perf_counter
+from typing import Any
+
+from otel_openstack import metrics
+from otel_openstack.patching import Patch, guard, guarded, hooked, when_imported
+from otel_openstack.semconv import instruments
+
+BLOCKED = 0.1
+"""A turn of the loop that is longer (s) is blocked, not active."""
+
+EVENTLET, ASYNCIO = "eventlet", "asyncio"
+
+
+class Poll:
+    """Round the hub's waiting for events."""
+
+    def __init__(self, kind: str) -> None:
+        time = metrics.counter(instruments.OPENSTACK_EVENT_LOOP_TIME)
+        self._idle = time.bind(kind, "idle")
+        self._active = time.bind(kind, "active")
+        self._blocked = time.bind(kind, "blocked")
+        self._turn = perf_counter()
+
+    def before(self, *args: Any, **kwargs: Any) -> float:
+        now = perf_counter()
+        turn = now - self._turn
+        (self._blocked if turn > BLOCKED else self._active)(turn)
+        return now
+
+    def finish(self, state: float, result: Any, error: BaseException | None) -> None:
+        self._turn = now = perf_counter()
+        self._idle(now - state)
+
+
+class Sleep:
+    """Round the hub's `wait`, where there is no descriptor to poll."""
+
+    def __init__(self, poll: Poll, listeners: dict[str, dict[int, Any]]) -> None:
+        self._poll = poll
+        self._listeners = listeners
+
+    def before(self, *args: Any, **kwargs: Any) -> float | None:
+        return None if any(self._listeners.values()) else self._poll.before()
+
+    def finish(self, state: float, result: Any, error: BaseException | None) -> None:
+        self._poll.finish(state, result, error)
+
+
+class Fire:
+    """Before the hub fires what is due: how late is the first of it."""
+
+    def __init__(self, hub: Any, kind: str) -> None:
+        self._hub = weakref.ref(hub)
+        self._record = metrics.histogram(instruments.OPENSTACK_EVENT_LOOP_DELAY).bind(kind)
+
+    def before(self, when: float) -> None:
+        timers = self._hub().timers  # type: ignore[union-attr]
+        if timers:
+            due, timer = timers[0]
+            if when >= due and not timer.called:
+                self._record(when - due)
+
+    def finish(self, state: None, result: Any, error: BaseException | None) -> None:
+        """Nothing is left to do."""
+
+
+class Made:
+    """A hub is made."""
+
+    def before(self, hub: Any, *args: Any, **kwargs: Any) -> Any:
+        return hub
+
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        if error is None:
+            watch(state)
+
+
+class LoopMade:
+    """The asyncio hub has made its loop: the loop's selector is where it waits."""
+
+    def before(self, hub: Any) -> Any:
+        return hub
+
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        selector = getattr(state.loop, "_selector", None)
+        if error is None and selector is not None:
+            _put(selector, "select", Poll(ASYNCIO))
+
+
+_watched: weakref.WeakSet[Any] = weakref.WeakSet()
+
+
+def watch(hub: Any) -> None:
+    """Measure `hub` from now on; once is enough."""
+    if hub in _watched:
+        return
+    polls = hasattr(hub, "do_poll")
+    if polls:
+        poll = Poll(EVENTLET)
+        _put(hub, "do_poll", poll)
+        _put(hub, "wait", Sleep(poll, hub.listeners))
+    if metrics.histogram(instruments.OPENSTACK_EVENT_LOOP_DELAY).enabled:
+        _put(hub, "fire_timers", Fire(hub, EVENTLET if polls else ASYNCIO))
+
+
+def _put(owner: Any, name: str, hook: Any) -> None:
+    setattr(owner, name, hooked(getattr(owner, name), hook, guard(f"eventlet.hub.{name}")))
+    _watched.add(owner)
+
+
+@guarded("eventlet.hub")
+def _watch_present(hubs: Any) -> None:
+    hub = getattr(hubs._threadlocal, "hub", None)
+    if hub is not None:
+        watch(hub)
+
+
+def install() -> None:
+    """Take care of the hub of this thread if there is one already."""
+    when_imported("eventlet.hubs", _watch_present)
+
+
+def uninstall() -> None:
+    """Give the hubs their own methods back."""
+    for owner in list(_watched):
+        for name in ("do_poll", "wait", "fire_timers", "select"):
+            vars(owner).pop(name, None)
+    _watched.clear()
+
+
+_GROUP = "event_loop"
+
+PATCHES: tuple[Patch, ...] = (
+    Patch("eventlet.hub", module="eventlet.hubs.hub", attribute="BaseHub.__init__", group=_GROUP, hook=Made),
+    Patch(
+        "eventlet.hub.asyncio",
+        module="eventlet.hubs.asyncio",
+        attribute="Hub._post_initialize",
+        group=_GROUP,
+        hook=LoopMade,
+    ),
+)

@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The event loop's question for native threads: how late does a thread run that was due.
+
+A raw thread of the operating system sleeps and looks at its lateness, which is what a full machine and a contended GIL
+look like. It runs at level detailed only, in processes without green threads, and begins in each process at its first
+record, as the export thread does.
+"""
+
+from __future__ import annotations
+
+from otel_openstack import levels, metrics
+from otel_openstack.levels import Level
+from otel_openstack.patching import inventory
+from otel_openstack.patching.inventory import State
+from otel_openstack.runtime import originals, process
+from otel_openstack.semconv import instruments
+
+PERIOD = 0.1
+"""Seconds between two looks."""
+NAME = "scheduling delay"
+
+_on = False
+_round = 0  # a thread of an earlier round, or of the parent, is not started again and ends
+
+
+def sample(round_: int) -> None:
+    """Sleep and look until the round is over."""
+    record = metrics.histogram(instruments.OPENSTACK_EVENT_LOOP_DELAY).bind("thread")
+    monotonic, sleep = originals.monotonic, originals.sleep
+    while _on and round_ == _round and not originals.is_green():
+        due = monotonic() + PERIOD
+        sleep(PERIOD)
+        record(max(0.0, monotonic() - due))
+
+
+def _start() -> None:
+    global _round
+    if _on and not originals.is_green():
+        _round += 1
+        originals.start_new_thread(sample, (_round,))
+
+
+def install() -> None:
+    """Begin, in this process if it records already."""
+    global _on
+    if not levels.active(Level.DETAILED, "event_loop"):
+        inventory.note(NAME, State.SKIPPED, "level detailed is not in force")
+        return
+    _on = True
+    inventory.note(NAME, State.ACTIVE)
+    if process.started():
+        _start()
+
+
+def uninstall() -> None:
+    """End it."""
+    global _on
+    _on = False
+    inventory.forget(NAME)
+
+
+process.on_start(_start)
