@@ -40,6 +40,7 @@
     while (Math.abs(value) >= 1024 && step < 4) { value /= 1024; step++; }
     return (step ? digits(value) : count(value)) + " " + ["B", "KiB", "MiB", "GiB", "TiB"][step];
   };
+  const plural = (number, one, many) => count(number) + " " + (number === 1 ? one : many);
   const moment = (ms) => { try { return new Date(ms).toISOString().slice(0, 19).replace("T", " "); } catch { return "?"; } };
 
   // -- elements
@@ -65,8 +66,8 @@
   const tile = (value, label, kind = "") => make("div", { class: "tile " + kind }, make("b", { text: value }), span("", label));
 
   const hues = new Map();
-  const services = [...new Set([...data.traces.flatMap((trace) => trace.services), ...[]])];
-  services.forEach((number) => hues.set(data.texts[number], hues.size % 10));
+  const services = [...new Set(data.traces.flatMap((trace) => trace.services))];
+  services.forEach((number) => hues.set(data.texts[number], hues.size % 12));
   const hue = (number) => "b" + (hues.get(data.texts[number]) ?? 0);
 
   /** Rows of one height, of which only those in sight exist. */
@@ -108,6 +109,7 @@
       if (top < view.scrollTop) view.scrollTop = top;
       else if (top + this.height > view.scrollTop + view.clientHeight) view.scrollTop = top + this.height - view.clientHeight;
     }
+    center(at) { this.element.scrollTop = (at + 0.5) * this.height - this.element.clientHeight / 2; }
   }
 
   // -- the list of traces
@@ -245,6 +247,21 @@
   /** Whose duration a row shows: a caller waits for its answer, who casts does not. */
   const timedOf = (trace, row) => (row.call >= 0 && data.texts[trace.kinds[row.call]] === "CLIENT" ? row.call : row.at);
 
+  /** Database and cache totals that the spans of a row carry, in short. */
+  function spentOf(trace, row) {
+    const sums = {};
+    for (const at of spansOf(row)) {
+      const flat = data.sets[trace.attributes[at]];
+      for (let i = 0; i < flat.length; i += 2) {
+        const found = SPENT.exec(data.texts[flat[i]]);
+        if (found) sums[found[0]] = (sums[found[0]] || 0) + (Number(data.texts[flat[i + 1]]) || 0);
+      }
+    }
+    const part = (name) => (sums[`openstack.${name}.calls`] ? `${name} ${count(sums[`openstack.${name}.calls`])} in ${seconds(sums[`openstack.${name}.duration`] || 0)}` : "");
+    return [part("db"), part("cache")].filter(Boolean).join(" · ");
+  }
+  const SPENT = /^openstack\.(db|cache)\.(calls|duration)$/;
+
   function ownTimes(trace) {
     const covered = new Float64Array(trace.size), until = Float64Array.from(trace.starts), own = new Map();
     trace.parents.forEach((parent, at) => { // spans are in the order of their start
@@ -259,14 +276,23 @@
   function traceView(trace) {
     const state = { merge: true, query: "", hits: null, only: false, selected: null, from: 0, to: Math.max(1, trace.duration) };
     let top = treeOf(trace, true), visible = [], haystack = null;
-    const lane = (at, kind) => {
-      const bar = make("i", { class: kind + " " + hue(trace.services[at]) + (trace.errors[at] >= 0 ? " failed" : "") });
+    const lane = (at, kind, painted = at) => {
+      const bar = make("i", { class: kind + " " + hue(trace.services[painted]) + (trace.errors[at] >= 0 ? " failed" : "") });
       const scale = 100 / (state.to - state.from);
       bar.style.left = (trace.starts[at] - state.from) * scale + "%";
       bar.style.width = Math.max(0, trace.durations[at] * scale) + "%";
       return bar;
     };
-    const barsOf = (row) => row.members ? row.members.slice(0, 400).map((member) => lane(timedOf(trace, member), "")) : row.call >= 0 ? [lane(row.call, "call"), lane(row.at, "")] : [lane(row.at, "")];
+    const barsOf = (row) => row.members ? row.members.slice(0, 400).map((member) => lane(timedOf(trace, member), "", row.at)) : row.call >= 0 ? [lane(row.call, "call", row.at), lane(row.at, "")] : [lane(row.at, "")];
+    /** What the row spent elsewhere, beside its bar: where there is more room. */
+    const noteOf = (row) => {
+      const spent = spentOf(trace, row), last = row.members ? row.members[row.members.length - 1] : row;
+      if (!spent) return null;
+      const note = span("note", spent), end = (trace.starts[last.at] + trace.durations[last.at] - state.from) / (state.to - state.from), start = (trace.starts[row.at] - state.from) / (state.to - state.from);
+      if (end < 0.66 || start < 0.3) note.style.left = Math.min(66, Math.max(0, 100 * end)) + "%";
+      else note.style.right = Math.max(0, 100 - 100 * start) + "%";
+      return note;
+    };
     const timeOf = (row) => row.members ? row.members.reduce((sum, member) => sum + timeOf(member), 0) : trace.durations[timedOf(trace, row)];
     const list = new List(26, (number) => {
       const row = visible[number], at = row.at, spans = spansOf(row);
@@ -280,7 +306,7 @@
           at in trace.missing || row.call in trace.missing ? span("badge bad", "parent not recorded") : null,
           failed === undefined ? null : span("badge bad clip text", "✗ " + textOf(trace.errors[failed]), textOf(trace.errors[failed]))),
         make("span", { class: "number", role: "gridcell", text: duration(timeOf(row)) }),
-        make("div", { class: "lane", role: "gridcell" }, ...barsOf(row)));
+        make("div", { class: "lane", role: "gridcell" }, ...barsOf(row), ...[noteOf(row)].filter(Boolean)));
       return element;
     }, { role: "treegrid", "aria-label": "Spans", onkeydown: (event) => keys(event) });
 
@@ -340,7 +366,7 @@
       matches.textContent = `${count(state.hits.size)} of ${count(trace.size)} spans`;
       walk();
       const first = visible.find((row) => !row.members && spansOf(row).some((at) => state.hits.has(at)));
-      if (first) { state.selected = first; list.reveal(visible.indexOf(first)); list.refresh(); }
+      if (first) { state.selected = first; list.center(visible.indexOf(first)); list.refresh(); }
     };
     const next = (step) => {
       if (!state.hits || !visible.length) return;
@@ -441,7 +467,7 @@
     fill("");
     const head = ["Metric", "Over time", "Count", "p50", "p95", "Max", "Total", "Last"];
     return [
-      make("div", { class: "bar" }, make("h2", { class: "text", text: show(service) }), span("quiet", `${count(Math.max(...metrics.map((metric) => metric.processes)))} processes · ${moment(data.metricsStart)} to ${moment(data.metricsEnd)} UTC`),
+      make("div", { class: "bar" }, make("h2", { class: "text", text: show(service) }), span("quiet", `${plural(Math.max(...metrics.map((metric) => metric.processes)), "process", "processes")} · ${moment(data.metricsStart)} to ${moment(data.metricsEnd)} UTC`),
         make("span", { class: "push" }), make("input", { type: "search", id: "search", placeholder: "Find metrics", "aria-label": "Find metrics", oninput: (event) => fill(event.target.value) })),
       make("div", { class: "split" }, side, make("section", { class: "panel metrics", "aria-label": "Metrics" },
         make("table", {}, make("thead", {}, make("tr", {}, ...head.map((label, number) => make("th", { class: number > 1 ? "number" : "", scope: "col", text: label })))), body))),
@@ -459,10 +485,10 @@
       if (open) row.after(moreOf(metric, line));
       else row.nextElementSibling.remove();
     };
-    const notes = [labels, metric.unit && metric.unit !== "s" && metric.unit !== "By" ? show(metric.unit) : "", metric.sets > 1 ? count(metric.sets) + " sets of attributes" : ""].filter(Boolean).join(" · ");
+    const notes = [labels, labels ? "" : metric.sets > 1 ? count(metric.sets) + " sets of attributes" : "", ["s", "By", "1", ""].includes(metric.unit) ? "" : show(metric.unit)].filter(Boolean).join(" · ");
     const row = make("tr", { class: "metric", onclick: flip },
       make("td", { class: "name" }, button, make("small", { class: "text", text: notes })),
-      make("td", {}, sparkline(line.over.mean || line.over.value)),
+      make("td", {}, sparkline(line.over.value, line.count !== undefined || line.total !== undefined)),
       cell(line.count === undefined ? "" : count(line.count)), cell(unit(line.p50)), cell(unit(line.p95)), cell(unit(line.max)), cell(unit(line.total)), cell(unit(line.last)));
     return row;
   }
@@ -471,8 +497,8 @@
     const unit = (value) => quantity(value, metric.unit), level = line.total === undefined && line.count === undefined;
     const charts = make("div", { class: "charts" });
     if (line.buckets && line.buckets.length) charts.append(make("figure", {}, make("figcaption", { text: "Distribution" }), histogram(line.buckets, unit)));
-    charts.append(make("figure", {}, make("figcaption", { text: level ? "Value over time" : line.count === undefined ? "Growth over time" : "Count over time" }), timeline(line.over.value, level ? unit : count)));
-    if (line.over.mean) charts.append(make("figure", {}, make("figcaption", { text: "Mean over time" }), timeline(line.over.mean, unit)));
+    charts.append(make("figure", {}, make("figcaption", { text: level ? "Value over time" : line.count === undefined ? "Growth over time" : "Count over time" }), timeline(line.over.value, line.count === undefined ? unit : count, !level)));
+    if (line.over.mean) charts.append(make("figure", {}, make("figcaption", { text: "Mean over time" }), timeline(line.over.mean, unit, false)));
     const columns = metric.kind === "histogram" ? ["count", "p50", "p95", "p99", "max", "sum"] : metric.monotonic ? ["total"] : ["max", "last"];
     const by = make("table", {}, make("thead", {}, make("tr", {}, make("th", { text: "Attributes" }), ...columns.map((name) => make("th", { class: "number", text: name })))),
       make("tbody", {}, ...metric.by.map((each) => make("tr", {}, make("td", { class: "mono text", text: each.labels.map(([key, value]) => show(key) + "=" + show(value)).join("  ") || "none" }),
@@ -481,28 +507,35 @@
       metric.sets > metric.by.length ? span("quiet", `${count(metric.sets - metric.by.length)} more sets of attributes`) : null));
   }
 
-  /** Lines of [x, y] through the values that are there. */
+  /** The line through the values that are there, with a dot where one stands alone. */
   function lineOf(values, width, height, most) {
-    const points = values.map((value, at) => (value === null ? null : [(width * at) / Math.max(1, values.length - 1), height - (height * Math.max(0, value)) / most]));
-    let path = "", pen = false;
-    points.forEach((point) => { if (point) path += (pen ? "L" : "M") + point[0].toFixed(1) + " " + point[1].toFixed(1); pen = point !== null; });
-    return path;
+    const points = values.flatMap((value, at) => (value === null ? [] : [[(width * (at + 0.5)) / values.length, height - (height * Math.max(0, value)) / most]]));
+    if (points.length === 1) return draw("circle", { class: "point", cx: points[0][0], cy: points[0][1], r: 2.5 });
+    return draw("path", { class: "stroke", d: points.map(([x, y], at) => (at ? "L" : "M") + x.toFixed(1) + " " + y.toFixed(1)).join("") });
   }
-  function sparkline(values) {
-    const most = Math.max(...values.map((value) => value || 0)) || 1;
-    return draw("svg", { width: 120, height: 22, "aria-hidden": "true" }, draw("path", { class: "stroke", d: lineOf(values, 120, 20, most) }));
+  /** A bar for what was added in each part of the time. */
+  function barsOver(values, width, height, most) {
+    const step = width / values.length;
+    return draw("g", {}, ...values.flatMap((value, at) => {
+      const tall = value > 0 ? Math.max(1.5, (height * value) / most) : 0;
+      return tall ? [draw("rect", { class: "fill", x: at * step, width: Math.max(1, step - 1), y: height - tall, height: tall, rx: 1 })] : [];
+    }));
   }
-  function timeline(values, label) {
-    const width = 380, height = 110, most = Math.max(...values.map((value) => value || 0)) || 1;
-    const path = lineOf(values, width, height, most);
+  const mostOf = (values) => values.reduce((most, value) => Math.max(most, value || 0), 0) || 1;
+  const chartOf = (grows, values, width, height) => (grows ? barsOver : lineOf)(values, width, height, mostOf(values));
+  function sparkline(values, grows) {
+    return draw("svg", { width: 120, height: 22, "aria-hidden": "true" }, chartOf(grows, values, 120, 20));
+  }
+  function timeline(values, label, grows) {
+    const width = 340, height = 110, most = mostOf(values);
     const text = (x, y, content, anchor = "start") => { const element = draw("text", { x, y, "text-anchor": anchor }); element.textContent = content; return element; };
     const clock = (ms) => moment(ms).slice(11);
     return draw("svg", { width: width + 80, height: height + 22, role: "img", "aria-label": "Chart over time, at most " + label(most) },
       draw("line", { class: "axis", x1: 0, x2: width, y1: 0, y2: 0 }), draw("line", { class: "axis", x1: 0, x2: width, y1: height, y2: height }),
-      draw("path", { class: "stroke", d: path }), text(width + 6, 9, label(most)), text(width + 6, height, "0"), text(0, height + 16, clock(data.metricsStart)), text(width, height + 16, clock(data.metricsEnd), "end"));
+      chartOf(grows, values, width, height), text(width + 6, 9, label(most)), text(width + 6, height, "0"), text(0, height + 16, clock(data.metricsStart)), text(width, height + 16, clock(data.metricsEnd), "end"));
   }
   function histogram(buckets, label) {
-    const width = 380, height = 110, most = Math.max(...buckets.map(([, , number]) => number)) || 1, step = width / buckets.length;
+    const width = 340, height = 110, most = Math.max(...buckets.map(([, , number]) => number)) || 1, step = width / buckets.length;
     const bars = buckets.flatMap(([low, high, number], at) => {
       const tall = Math.max(1, (height * number) / most);
       const bar = draw("rect", { class: "fill", x: at * step + 1, width: Math.max(1, Math.min(step - 2, 60)), y: height - tall, height: tall, rx: 2 });
