@@ -179,7 +179,6 @@ def sharded(kind: Kind, bounds: list[float]) -> tuple[Record, Callable[[], list[
     return record, lambda: [(lock, cell) for lock, _, cell in tuple(shards.values())]
 
 
-
 def redirect(record: Record, cell: Cell, target: Record) -> None:
     """Turn the recorder of `cell`, which hooks hold by now, into one that calls `target`.
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from opentelemetry.metrics import Meter
 from opentelemetry.metrics import Observation as ApiObservation
 from opentelemetry.sdk.metrics import MeterProvider
-from opentelemetry.sdk.metrics.export import MetricReader, MetricsData, ScopeMetrics
+from opentelemetry.sdk.metrics.export import MetricReader, MetricsData
 from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
@@ -18,6 +18,7 @@ from otel_openstack import resource as resources
 from otel_openstack.metrics import catalog, points, sdk_seam
 from otel_openstack.metrics.catalog import Observable
 from otel_openstack.metrics.cells import Record
+from otel_openstack.metrics.encoding import Collected
 from otel_openstack.metrics.instruments import Instrument
 from otel_openstack.metrics.points import SCOPE
 from otel_openstack.metrics.streams import Batch, Feed, Stream
@@ -108,14 +109,6 @@ class PullReader(MetricReader):
     def shutdown(self, timeout_millis: float = 30_000, **_: Any) -> None:
         """Export what there is; the thread itself ends with the process."""
         worker.flush(timeout_millis / 1e3)
-
-
-class Collected(NamedTuple):
-    """One collection: what the SDK's own instruments have, and our cells."""
-
-    resource: Resource
-    scopes: Sequence[ScopeMetrics]
-    batches: list[Batch]
 
 
 class Joint:
