@@ -53,10 +53,12 @@ def learn(attributes: Mapping[str, str]) -> None:
 
 
 def learn_wsgi(module: str) -> None:
-    """Learn the service from the WSGI module that a server of this process loads, such as `nova.wsgi.osapi_compute`."""
-    package = module.partition(".")[0]
-    name = WSGI_SERVICES.get(module, f"{package}-api")
-    learn({"service.name": name, "service.version": _version(package)})
+    """Learn the service from the WSGI module that a server of this process loads, such as `nova.wsgi.osapi_compute`.
+
+    Only a server's process is called after the module; a daemon that imports one is called after its command.
+    """
+    if not command_name():
+        learn(_of_wsgi(module))
 
 
 def current() -> Resource:
@@ -87,7 +89,8 @@ def _changed() -> None:
 
 def _build(pid: int) -> Resource:
     command = command_name()
-    found = {
+    served = {} if command else _of_wsgi(_uwsgi_module())
+    found: dict[str, str | int] = {
         "service.namespace": NAMESPACE,
         "service.name": command or f"unknown_service:{os.path.basename(sys.executable or 'python')}",
         "service.version": _version(command.partition("-")[0]),
@@ -98,9 +101,10 @@ def _build(pid: int) -> Resource:
         "process.runtime.version": ".".join(str(part) for part in sys.version_info[:3]),
         "telemetry.distro.name": "otel-openstack",
         "telemetry.distro.version": __version__,
+        **served,
         **_learned,
     }
-    # Resource.create would add the environment and the SDK's own attributes, and unknown_service where we know better.
+    # The SDK adds its own attributes and those of the environment, which have to win: so they are merged once more.
     base = Resource.create({key: value for key, value in found.items() if value})
     stated = Resource({key: value for key, value in _stated.attributes.items() if not _unnamed(key, value)})
     return base.merge(stated)
@@ -127,6 +131,22 @@ def command_name() -> str:
 
 def _command_line() -> list[str]:
     return list(sys.orig_argv) or list(getattr(sys, "argv", ()))
+
+
+def _of_wsgi(module: str) -> dict[str, str]:
+    """Return name and version of the service that a WSGI module serves."""
+    package = module.partition(".")[0]
+    if not package:
+        return {}
+    return {"service.name": WSGI_SERVICES.get(module, f"{package}-api"), "service.version": _version(package)}
+
+
+def _uwsgi_module() -> str:
+    """Return the module that uWSGI was told to load; known before the module is imported, which may take seconds."""
+    options = getattr(sys.modules.get("uwsgi"), "opt", {})
+    value = options.get("module") or options.get("wsgi") or b""
+    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
+    return text.partition(":")[0]
 
 
 def _version(package: str) -> str:

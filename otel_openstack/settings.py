@@ -75,6 +75,9 @@ class Settings:
     disabled_patches: tuple[str, ...] = _option(
         (), _names, "Patches not to apply, by the names that the inventory shows; a trailing * matches the rest."
     )
+    instrumentors: tuple[str, ...] = _option(
+        (), _names, "Instrumentors of other packages to load although they overlap with ours, such as sqlalchemy."
+    )
     file_directory: str = _option("otlp", str, "Directory of the otlp_file exporter.")
     file_max_bytes: int = _option(64 * 2**20, _size, "Size at which a file of the otlp_file exporter is rotated.")
     file_total_bytes: int = _option(

@@ -17,7 +17,41 @@ from otel_openstack.patching import guard, inventory
 from otel_openstack.patching.inventory import State
 
 # Stop hooks first: whatever is recorded later can then leave.
-MODULES: tuple[str, ...] = ()
+MODULES: tuple[str, ...] = (
+    "oslo_service_stop",
+    "oslo_log",
+    # Context follows the work; pools and event loops.
+    "threads",
+    "futures",
+    "futures_pools",
+    "futurist",
+    "eventlet",
+    "event_loop",
+    "event_loop_native",
+    # Work that no request asked for.
+    "oslo_service_startup",
+    "oslo_service_periodic",
+    "oslo_service_loops",
+    "futurist_periodics",
+    # Requests in.
+    "wsgi",
+    "wsgi_apps",
+    "routes",
+    "backlog",
+    # Calls out.
+    "http_client",
+    "memcache",
+    "db_engines",
+    "db_statements",
+    "db_pool",
+    "db_functions",
+    "oslo_messaging_client",
+    "oslo_messaging_server",
+    "oslo_messaging_notify",
+    "oslo_messaging_pool",
+    "oslo_concurrency",
+    "nova_cells",
+)
 
 
 def install(names: Iterable[str] = MODULES) -> None:

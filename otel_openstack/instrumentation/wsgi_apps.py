@@ -21,6 +21,7 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
+from otel_openstack import resource
 from otel_openstack.instrumentation.wsgi import at_edge, serve
 from otel_openstack.patching import Patch, guard, when_imported
 
@@ -110,6 +111,8 @@ class _Watch(MetaPathFinder):
 def _replace_application(module: ModuleType) -> None:
     with guard("wsgi.module"):
         application = vars(module).get("application")
+        if application is not None:
+            resource.learn_wsgi(module.__name__)
         edge = at_edge(application)
         if edge is not application and not inspect.isclass(application) and not isinstance(application, ModuleType):
             module.application = edge  # type: ignore[attr-defined]

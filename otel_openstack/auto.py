@@ -1,0 +1,14 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Importing this module sets the distribution up: for uWSGI, gunicorn and mod_wsgi started without the launcher.
+
+    uwsgi:     import = otel_openstack.auto          (an option of uWSGI; --import on its command line)
+    gunicorn:  import otel_openstack.auto            (in the configuration file)
+    mod_wsgi:  import otel_openstack.auto            (first line of the WSGI script)
+
+It is the one module of this package whose import has an effect. It has none where the launcher has been before.
+"""
+
+from otel_openstack import distro
+
+active = distro.start()
+"""Whether this process is measured."""

@@ -1,0 +1,227 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Setting this distribution up in a process: named steps, and the entry points through which the launcher takes them.
+
+`opentelemetry-instrument` asks for a distro, then for a configurator, then lets the distro load the instrumentors of
+other packages. `otel_openstack.auto` takes the same steps where there is no launcher.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from opentelemetry import metrics as metrics_api
+from opentelemetry import propagate, trace
+from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
+
+from otel_openstack import __version__, configuration, health, instrumentation, resource, settings, withheld
+from otel_openstack.configuration import Plan
+from otel_openstack.exporters import choose
+from otel_openstack.exporters.accounting import account
+from otel_openstack.exporters.choose import Choices
+from otel_openstack.instrumentation import oslo_log
+from otel_openstack.metrics import job as metrics_job
+from otel_openstack.metrics import provider as metrics_provider
+from otel_openstack.patching import inventory
+from otel_openstack.patching.inventory import State
+from otel_openstack.runtime import notices, process, worker
+from otel_openstack.tracing import TracerProvider, events
+from otel_openstack.tracing import job as tracing_job
+from otel_openstack.tracing.queue import Nowhere
+
+_started = False
+
+
+def start(environ: Mapping[str, str] = os.environ) -> bool:
+    """Set the distribution up, once in a process. Never raises: whatever is wrong with telemetry, the service starts.
+
+    Returns:
+        Whether it is active in this process now.
+    """
+    global _started
+    if _started or configuration.disabled(environ):
+        return _started
+    problems: list[str] = []
+    try:
+        plan = configuration.read(environ)
+        problems += plan.problems
+        if plan.disabled:
+            return False
+        choices = choose.choose(plan.exporters)
+        problems += choices.problems
+        resource.state(plan.resource)
+        tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
+        reader = _measure(plan)
+        _export(plan, choices, tracer_provider, reader)
+        health.observe({"traces": tracer_provider.queue, "logs": events.queue})
+        instrumentation.install()
+        _announce(choices)
+        _started = True
+    except Exception as error:
+        problems.append(f"could not start, this process is not measured: {error!r}")
+    _complain(problems)
+    return _started
+
+
+def _trace(plan: Plan, *, exported: bool) -> TracerProvider:
+    """Make the global tracer provider ours."""
+    provider = TracerProvider(
+        sampler=plan.sampler,
+        id_generator=plan.id_generator,
+        span_limits=plan.limits,
+        queue=None if exported else Nowhere(account("traces"), 1, lambda: None),
+    )
+    trace.set_tracer_provider(provider)
+    if plan.propagator is not None:
+        propagate.set_global_textmap(plan.propagator)
+    return provider
+
+
+def _measure(plan: Plan) -> metrics_provider.PullReader:
+    """Make the global meter provider the SDK's, joined to our instruments; returns the reader that we export from."""
+    options: dict[str, Any] = {} if plan.exemplar_filter is None else {"exemplar_filter": plan.exemplar_filter}
+    stated = plan.temporality is not None
+    reader = metrics_provider.PullReader(plan.temporality, plan.aggregation) if stated else metrics_job.reader()
+    metrics_api.set_meter_provider(metrics_provider.build(readers=[reader], views=plan.views, **options))
+    return reader
+
+
+def _export(
+    plan: Plan, choices: Choices, provider: TracerProvider, reader: metrics_provider.PullReader
+) -> None:
+    """Give the export thread its jobs; nothing is opened before the first record of a process."""
+    if choices.traces.sink is not None:
+        worker.add(tracing_job.spans(provider.queue, choices.traces.sink))
+    if choices.logs.sink is not None and settings.get().request_events:
+        worker.add(tracing_job.logs(choices.logs.sink))
+    if choices.metrics.sink is not None:
+        worker.add(metrics_job.MetricsJob(reader, choices.metrics.sink, plan.export_interval))
+    others = _Others(plan, choices, provider)
+    if others.wanted():
+        process.on_start(others.join)
+
+
+class _Others:
+    """Exporters of the SDK's kind, built at the first record of the process: importing them early breaks eventlet."""
+
+    def __init__(self, plan: Plan, choices: Choices, provider: TracerProvider) -> None:
+        self._plan = plan
+        self._choices = choices
+        self._provider = provider
+        self._joined = False
+
+    def wanted(self) -> bool:
+        """Return whether there is any."""
+        chosen = (*self._choices.traces.others, *self._choices.metrics.others)
+        return bool(chosen or self._plan.processors or self._plan.readers)
+
+    def join(self) -> None:
+        """Build and add them; they handle forks from here on themselves."""
+        if self._joined:
+            return
+        self._joined = True
+        for name, build in self._builders():
+            try:
+                build()
+            except Exception as error:
+                notices.say("error", f"exporter {name} cannot be used: {error}")
+
+    def _builders(self) -> list[tuple[str, Any]]:
+        spans = [(other.name, lambda other=other: self._add_span_exporter(other)) for other in self._choices.traces.others]
+        points = [(other.name, lambda other=other: _add_reader(other.load())) for other in self._choices.metrics.others]
+        return [*spans, *points, *self._of_the_file()]
+
+    def _of_the_file(self) -> list[tuple[str, Any]]:
+        """Return builders of what only the declarative file can ask for."""
+
+        def add_processor(config: Any) -> None:
+            from opentelemetry.configuration import _tracer_provider as tracers
+
+            self._provider.add_span_processor(tracers._create_span_processor(config))
+
+        def add_reader(config: Any) -> None:
+            from opentelemetry.configuration import _meter_provider as meters
+
+            _provider().add_metric_reader(meters._create_metric_reader(config))
+
+        processors = [("of the processors", lambda config=config: add_processor(config)) for config in self._plan.processors]
+        readers = [("of the readers", lambda config=config: add_reader(config)) for config in self._plan.readers]
+        return [*processors, *readers]
+
+    def _add_span_exporter(self, other: choose.Other) -> None:
+        from opentelemetry.sdk.trace.export import BatchSpanProcessor
+
+        self._provider.add_span_processor(BatchSpanProcessor(other.load()()))
+
+
+def _add_reader(loaded: Any) -> None:
+    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+
+    reader = loaded() if issubclass(loaded, MetricReader) else PeriodicExportingMetricReader(loaded())
+    _provider().add_metric_reader(reader)
+
+
+def _provider() -> Any:
+    return metrics_api.get_meter_provider()
+
+
+def _announce(choices: Choices) -> None:
+    """Say one line when the service has its log, or at the first record of one that has no oslo.log."""
+    said: list[bool] = []
+
+    def once() -> None:
+        if said:
+            return
+        said.append(True)
+        failed = inventory.names(State.FAILED)
+        notices.say(
+            "info",
+            f"version {__version__} measures {resource.service_name()} at level {settings.get().level}; "
+            f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
+            + (f"failed: {', '.join(failed)}; " if failed else "")
+            + f"exports to {choices.describe()}",
+        )
+        for line in inventory.text().splitlines():
+            notices.say("debug", line)
+
+    oslo_log.after_setup(once)
+    process.on_start(lambda: None if "oslo_log.log" in sys.modules else once())
+
+
+def _libraries(names: list[str]) -> list[str]:
+    """Shorten the names of patches to those of the libraries."""
+    return sorted({name.partition(".")[0] for name in names})
+
+
+def _complain(problems: list[str]) -> None:
+    """Write problems to standard error: the service has not set up its log yet, and they must not be lost."""
+    for problem in problems:
+        sys.stderr.write(f"otel-openstack: error: {' '.join(problem.split())}\n")
+
+
+class OpenStackDistro(BaseDistro):  # type: ignore[misc]
+    """What the launcher configures first, and asks about each instrumentor of other packages."""
+
+    def _configure(self, **kwargs: Any) -> None:
+        """Do nothing: all is done by the configurator, which the launcher calls next."""
+
+    def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
+        """Load an instrumentor of another package, unless it would stop the service or measure the same twice."""
+        if configuration.disabled(os.environ):
+            return
+        reason = withheld.reason(entry_point.name)
+        if reason:
+            inventory.note(f"instrumentor {entry_point.name}", State.SKIPPED, reason)
+            return
+        super().load_instrumentor(entry_point, **kwargs)
+        inventory.note(f"instrumentor {entry_point.name}", State.ACTIVE)
+
+
+class OpenStackConfigurator:
+    """What the launcher calls to have the SDK set up."""
+
+    def configure(self, **kwargs: Any) -> None:
+        """Set the distribution up."""
+        start()

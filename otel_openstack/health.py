@@ -1,0 +1,54 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The product's own health, as metrics of every process: what was lost, what waits, what failed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any
+
+from otel_openstack import metrics
+from otel_openstack.exporters.accounting import ACCOUNTS
+from otel_openstack.metrics import catalog
+from otel_openstack.patching.guard import failures
+from otel_openstack.semconv import instruments
+
+Observations = Iterator[tuple[float, tuple[Any, ...]]]
+
+
+def observe(queues: Mapping[str, Any]) -> list[metrics.Handle]:
+    """Have the health of this process read at every collection.
+
+    Args:
+        queues: by signal, what waits there (`len` tells how many items).
+    """
+    callbacks: dict[str, Callable[[], Observations]] = {
+        instruments.OTEL_OPENSTACK_ITEMS_RECORDED: _recorded,
+        instruments.OTEL_OPENSTACK_ITEMS_DELIVERED: _delivered,
+        instruments.OTEL_OPENSTACK_ITEMS_DROPPED: _dropped,
+        instruments.OTEL_OPENSTACK_QUEUE_LENGTH: lambda: ((len(q), (signal,)) for signal, q in queues.items()),
+        instruments.OTEL_OPENSTACK_INSTRUMENT_SERIES: _series,
+        instruments.OTEL_OPENSTACK_PATCH_FAILURES: _failures,
+    }
+    return [metrics.observe(name, callback) for name, callback in callbacks.items()]
+
+
+def _recorded() -> Observations:
+    return ((account.recorded, (signal,)) for signal, account in ACCOUNTS.items() if account.recorded)
+
+
+def _delivered() -> Observations:
+    return ((account.delivered, (signal,)) for signal, account in ACCOUNTS.items() if account.recorded)
+
+
+def _dropped() -> Observations:
+    for signal, account in ACCOUNTS.items():
+        for reason, cell in tuple(account.drops.items()):
+            yield cell[0], (signal, reason)
+
+
+def _series() -> Observations:
+    return ((len(known.series), (known.name,)) for known in catalog.instruments() if known.series)
+
+
+def _failures() -> Observations:
+    return ((number, (name,)) for name, number in failures().items())

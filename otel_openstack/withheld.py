@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Instrumentors of other packages that are not loaded beside ours, and why.
+
+The launcher loads every instrumentor that is installed. Some import a library before the service has chosen between
+threads and green threads, which stops it; some measure what we measure, so that every operation would be there twice.
+An operator who wants one of them all the same names it in `OTEL_OPENSTACK_INSTRUMENTORS`.
+"""
+
+from __future__ import annotations
+
+from otel_openstack import settings
+
+EARLY = "imports its library before the service has chosen its concurrency"
+TWICE = "would record what is recorded already"
+
+# By the names of their entry points.
+WITHHELD = {
+    "aiohttp-client": EARLY,
+    "asyncio": TWICE,
+    "botocore": EARLY,
+    "boto3": EARLY,
+    "dbapi": TWICE,
+    "falcon": TWICE,
+    "flask": TWICE,
+    "httpx": EARLY,
+    "keystoneauth1": EARLY,
+    "keystonemiddleware": EARLY,
+    "kombu": TWICE,
+    "logging": TWICE,
+    "mysql": TWICE,
+    "mysqlclient": TWICE,
+    "openstacksdk": EARLY,
+    "oslo_concurrency": EARLY,
+    "oslo_db": TWICE,
+    "oslo_log": TWICE,
+    "oslo_messaging": EARLY,
+    "oslo_middleware": TWICE,
+    "oslo_service": EARLY,
+    "pika": TWICE,
+    "psycopg": TWICE,
+    "psycopg2": TWICE,
+    "pymemcache": TWICE,
+    "pymysql": TWICE,
+    "pyramid": TWICE,
+    "requests": EARLY,
+    "sqlalchemy": TWICE,
+    "sqlite3": TWICE,
+    "taskflow": EARLY,
+    "threading": TWICE,
+    "urllib": TWICE,
+    "urllib3": EARLY,
+    "wsgi": TWICE,
+}
+
+
+def reason(name: str) -> str:
+    """Return why the instrumentor called `name` is not loaded; empty if it is."""
+    normal = name.lower().replace("-", "_")
+    asked = {wanted.lower().replace("-", "_") for wanted in settings.get().instrumentors}
+    if normal in asked:
+        return ""
+    return {key.replace("-", "_"): why for key, why in WITHHELD.items()}.get(normal, "")
