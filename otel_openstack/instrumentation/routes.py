@@ -4,7 +4,7 @@
 | library, service                        | where the template comes from                                   |
 |-----------------------------------------|-----------------------------------------------------------------|
 | Routes: nova, cinder, glance, placement | the route that `Mapper` matched, regular expressions taken out  |
-| Flask: keystone                         | `url_rule` of the `werkzeug.request` in the environ             |
+| Flask: keystone                         | `url_rule` of the request, when the response is started         |
 | pecan: neutron, ironic, barbican        | the path with what `_lookup` and the controller took as arguments replaced |
 | falcon: zaqar                           | the responder's `uri_template`                                  |
 | swift's proxy                           | which of account, container and object the path has             |
@@ -36,6 +36,8 @@ class RoutesMatch:
     """`Mapper._match`: the innermost mapper that finds a route decides."""
 
     def before(self, mapper: Any, url: Any, environ: Any = None) -> Any:
+        if environ is None:  # RoutesMiddleware with its singleton: the mapper has been given the environ
+            environ = getattr(mapper, "environ", None)
         exchange = environ.get(FLAG) if isinstance(environ, dict) else None
         return (exchange, prefix(environ)) if exchange is not None else None
 
@@ -138,12 +140,14 @@ def of(environ: Mapping[str, Any], known: str | None) -> str | None:
     """Return the route of a request whose application has returned; `known` is what a hook has found."""
     if known is not None:
         return known
-    request = environ.get("werkzeug.request")
-    rule = getattr(getattr(request, "url_rule", None), "rule", None)
-    if isinstance(rule, str):
-        return bounded(prefix(environ) + _FLASK_ARGUMENT.sub(r"{\1}", rule))
     route = environ.get("routes.route")
     return bounded(prefix(environ) + routes_template(route)) if route is not None else None
+
+
+def of_flask(environ: Mapping[str, Any]) -> str | None:
+    """Return the route of a request that Flask answers just now: afterwards the request is gone from the environ."""
+    rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
+    return bounded(prefix(environ) + _FLASK_ARGUMENT.sub(r"{\1}", rule)) if isinstance(rule, str) else None
 
 
 def prefix(environ: Mapping[str, Any]) -> str:

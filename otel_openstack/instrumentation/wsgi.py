@@ -176,6 +176,8 @@ class Exchange:
 
     def _started(self, status: Any, headers: Any) -> None:
         self._status = int(status[:3])
+        if self.route is None:
+            self.route = routes.of_flask(self._environ)
         self._announced = self.request_id = None
         for name, value in headers:
             lower = name.lower()
