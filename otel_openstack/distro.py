@@ -1,9 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Setting this distribution up in a process: named steps, and the entry points through which the launcher takes them.
-
-`opentelemetry-instrument` asks for a distro, then for a configurator, then lets the distro load the instrumentors of
-other packages. `otel_openstack.auto` takes the same steps where there is no launcher.
-"""
+"""Setting this distribution up in a process: named steps, taken by the launcher's entry points and by `auto` alike."""
 
 from __future__ import annotations
 
@@ -14,9 +10,8 @@ from typing import Any
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
-from opentelemetry.instrumentation.distro import BaseDistro  # type: ignore[attr-defined]
 
-from otel_openstack import __version__, configuration, health, instrumentation, resource, settings, withheld
+from otel_openstack import __version__, configuration, health, instrumentation, resource, settings
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import choose
 from otel_openstack.exporters.accounting import account
@@ -199,29 +194,3 @@ def _complain(problems: list[str]) -> None:
     """Write problems to standard error: the service has not set up its log yet, and they must not be lost."""
     for problem in problems:
         sys.stderr.write(f"otel-openstack: error: {' '.join(problem.split())}\n")
-
-
-class OpenStackDistro(BaseDistro):  # type: ignore[misc]
-    """What the launcher configures first, and asks about each instrumentor of other packages."""
-
-    def _configure(self, **kwargs: Any) -> None:
-        """Do nothing: all is done by the configurator, which the launcher calls next."""
-
-    def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
-        """Load an instrumentor of another package, unless it would stop the service or measure the same twice."""
-        if configuration.disabled(os.environ):
-            return
-        reason = withheld.reason(entry_point.name)
-        if reason:
-            inventory.note(f"instrumentor {entry_point.name}", State.SKIPPED, reason)
-            return
-        super().load_instrumentor(entry_point, **kwargs)
-        inventory.note(f"instrumentor {entry_point.name}", State.ACTIVE)
-
-
-class OpenStackConfigurator:
-    """What the launcher calls to have the SDK set up."""
-
-    def configure(self, **kwargs: Any) -> None:
-        """Set the distribution up."""
-        start()

@@ -15,7 +15,8 @@ ROOT = Path(otel_openstack.__file__).parent
 # Each layer imports from those below it and from itself.
 LAYERS = (
     {"cli"},
-    {"distro", "auto"},
+    {"auto", "launcher"},
+    {"distro"},
     {"instrumentation", "bridges", "configuration", "health", "withheld"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
