@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from importlib import metadata
 
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
+from opentelemetry.sdk.version import __version__ as SDK_VERSION
 
 from otel_openstack import __version__
 from otel_openstack.runtime import process
@@ -99,13 +100,17 @@ def _build(pid: int) -> Resource:
         "process.pid": pid,
         "process.runtime.name": sys.implementation.name,
         "process.runtime.version": ".".join(str(part) for part in sys.version_info[:3]),
+        "telemetry.sdk.language": "python",
+        "telemetry.sdk.name": "opentelemetry",
+        "telemetry.sdk.version": SDK_VERSION,
         "telemetry.distro.name": "otel-openstack",
         "telemetry.distro.version": __version__,
         **served,
         **_learned,
     }
-    # The SDK adds its own attributes and those of the environment, which have to win: so they are merged once more.
-    base = Resource.create({key: value for key, value in found.items() if value})
+    # Not Resource.create: its thread pool is green under eventlet, so that it switches in the middle of whatever lock
+    # the caller holds (the hub then hangs for ever), and it fails when the interpreter is ending.
+    base = Resource({key: value for key, value in found.items() if value})
     stated = Resource({key: value for key, value in _stated.attributes.items() if not _unnamed(key, value)})
     return base.merge(stated)
 
