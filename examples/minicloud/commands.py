@@ -5,8 +5,13 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import compare as comparison
+import demo as whole
 import driver
+import install as installation
 import lifecycle
+import record as recording
+from progress import Failed
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -15,8 +20,31 @@ if TYPE_CHECKING:
     from layout import Cloud
 
 
+def demo(cloud: Cloud, arguments: Namespace) -> None:
+    """start the cloud, use it, stop it, show what was recorded"""
+    whole.run(cloud, arguments.servers)
+
+
+def compare(cloud: Cloud, arguments: Namespace) -> None:
+    """run the cloud with and without the distribution; table of what it costs"""
+    if not comparison.run(cloud, arguments.rounds):
+        raise Failed("more than is allowed: see the lines with ! above")
+
+
+def record(cloud: Cloud, _arguments: Namespace) -> None:
+    """run the cloud with witnesses beside it, for the tests"""
+    installation.everything(cloud)
+    recording.run(cloud)
+
+
+def install(cloud: Cloud, _arguments: Namespace) -> None:
+    """install what the cloud needs and do no more"""
+    installation.everything(cloud)
+
+
 def up(cloud: Cloud, _arguments: Namespace) -> None:
     """start the cloud and leave it running"""
+    installation.everything(cloud)
     lifecycle.up(cloud)
 
 
@@ -33,4 +61,12 @@ def down(cloud: Cloud, _arguments: Namespace) -> None:
     lifecycle.stop_all(cloud)
 
 
-COMMANDS: dict[str, Callable[[Cloud, Namespace], None]] = {"up": up, "drive": drive, "down": down}
+COMMANDS: dict[str, Callable[[Cloud, Namespace], None]] = {
+    "demo": demo,
+    "compare": compare,
+    "record": record,
+    "install": install,
+    "up": up,
+    "drive": drive,
+    "down": down,
+}

@@ -59,7 +59,7 @@ class Cloud:
     def prepare(self) -> None:
         """Make the directories, lock the cloud against a second caller, read or choose ports and password."""
         self.directory.mkdir(parents=True, exist_ok=True)
-        self._lock = _locked(self.directory / "lock")
+        self._lock = self._lock or _locked(self.directory / "lock")
         for name in DIRECTORIES:
             (self.directory / name).mkdir(parents=True, exist_ok=True)
         self.password = _kept(self.state / "password", lambda: secrets.token_hex(12))

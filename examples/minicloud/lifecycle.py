@@ -16,6 +16,8 @@ from progress import say, step
 if TYPE_CHECKING:
     from layout import Cloud
 
+SLOW_STOP = 5.0  # seconds; worth a line
+
 
 def up(cloud: Cloud) -> None:
     """Everything that runs, ready to serve. On failure everything is stopped again."""
@@ -80,16 +82,33 @@ def stop_all(cloud: Cloud) -> list[processes.Stopped]:
     for one in stopped:
         if one.killed:
             say(f"{one.name} did not stop within {processes.GRACE:.0f} s and was killed")
+        elif one.seconds > SLOW_STOP:
+            say(f"{one.name} took {one.seconds:.1f} s to stop")
     return stopped
 
 
 def stop_services(cloud: Cloud) -> list[processes.Stopped]:
     stopped: list[processes.Stopped] = []
-    # Daemons before the APIs that they call, so that nothing is cut off in the middle.
-    stopped += processes.stop(cloud, [s.name for s in services.SERVICES if not s.module])
-    stopped += processes.stop(cloud, [s.name for s in services.SERVICES if s.module and s.wave > 1])
-    stopped += processes.stop(cloud, [s.name for s in services.SERVICES if s.module])
+    for together in _stop_waves():
+        stopped += processes.stop(cloud, [service.name for service in together])
     return stopped
+
+
+def stop_order() -> list[services.Service]:
+    return [service for together in _stop_waves() for service in together]
+
+
+def _stop_waves() -> list[list[services.Service]]:
+    """Callers before those whom they call, so that nothing is cut off: nova-compute finishes its tasks with the rest."""
+    daemons = [service for service in services.SERVICES if not service.module]
+    apis = [service for service in services.SERVICES if service.module]
+    last = services.WAVES[-1]
+    return [
+        [service for service in daemons if service.wave == last],
+        [service for service in daemons if service.wave < last],
+        [service for service in apis if service.wave > 1],
+        [service for service in apis if service.wave == 1],
+    ]
 
 
 def forget_telemetry(cloud: Cloud) -> None:

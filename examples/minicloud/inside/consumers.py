@@ -21,8 +21,7 @@ def main():
         for queue in list(waiting):
             try:
                 consumers = channel.queue_declare(queue, passive=True).consumer_count
-            except amqp.exceptions.NotFound:  # closes the channel
-                channel = connection.channel()
+            except amqp.exceptions.NotFound:  # not declared yet; the library opens the channel again by itself
                 consumers = 0
             if consumers:
                 print(queue, time.monotonic(), flush=True)

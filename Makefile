@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+# make demo     a real OpenStack under the distribution, on this machine: traces and metrics of a server create
+# make test     everything that is tested
+# make check    what needs no server: style, types, generated files
+# make clean    remove what these made
+
+PYTHON ?= python3
+CONCURRENCY ?= threading
+SERVERS ?= 1
+COMPARE ?=
+ROUNDS ?= 2
+
+CLOUD := $(PYTHON) examples/minicloud
+TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind
+PIP := -m pip install --quiet --no-input --disable-pip-version-check
+
+.PHONY: demo test check apt clean
+
+demo:
+	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
+
+test: apt .venv/installed .venv-sa20/installed
+	$(CLOUD) install
+	.venv/bin/python tests/run.py
+
+check: .venv/installed
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+	.venv/bin/python registry/generate.py --check
+	.venv/bin/python -m pytest -q tests/test_architecture.py
+
+apt:
+	@$(PYTHON) examples/minicloud/apt.py $(TEST_PACKAGES)
+
+.venv/installed: pyproject.toml
+	$(PYTHON) -m venv .venv
+	.venv/bin/python $(PIP) -e '.[test,dev]'
+	touch $@
+
+# The environment in which contrib's SQLAlchemy instrumentor works: it refuses 2.1.
+.venv-sa20/installed: pyproject.toml
+	$(PYTHON) -m venv .venv-sa20
+	.venv-sa20/bin/python $(PIP) -e . 'SQLAlchemy>=2.0.49,<2.1' 'oslo.db>=18.1,<19' 'PyMySQL>=1.2,<2' 'pytest>=8.4,<10'
+	touch $@
+
+clean:
+	-$(CLOUD) down
+	-$(CLOUD) down --dir .cache/cloud
+	rm -rf .demo .cache .venv .venv-sa20 .mypy_cache .ruff_cache .pytest_cache

@@ -1,0 +1,50 @@
+# SPDX-License-Identifier: Apache-2.0
+"""One run with witnesses, for the tests: what the cloud and RabbitMQ say beside what the distribution recorded.
+
+Leaves in the cloud's directory: otlp/, log/ and state/record.json:
+    {"bare": [{"messages": {kind: count}}, ...],
+     "ours": [{"steps": [...], "messages": {...}, "firehose": FILE}, ...],
+     "stopped": [{"name", "seconds", "killed"}, ...]}
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import driver
+import lifecycle
+import witness
+from progress import say
+
+if TYPE_CHECKING:
+    from layout import Cloud
+
+DRIVES = (1, 1, 8)  # servers at once; only the first two are compared with a bare cloud
+BARE_DRIVES = (1, 1)
+
+
+def run(cloud: Cloud) -> None:
+    say("without the distribution")
+    cloud.options = replace(cloud.options, instrumented=False)
+    bare, _ = _run(cloud, BARE_DRIVES)
+    say("with the distribution")
+    cloud.options = replace(cloud.options, instrumented=True)
+    ours, stopped = _run(cloud, DRIVES)
+    result = {"bare": bare, "ours": ours, "stopped": stopped, "password": cloud.password}
+    (cloud.state / "record.json").write_text(json.dumps(result, indent=1))
+
+
+def _run(cloud: Cloud, drives: tuple[int, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    lifecycle.up(cloud)
+    done: list[dict[str, Any]] = []
+    try:
+        for number, servers in enumerate(drives):
+            with witness.firehose(cloud, f"firehose-{number}.jsonl") as seen:
+                steps = driver.drive(cloud, servers)
+            counted = witness.counts(witness.messages(seen))
+            done.append({"servers": servers, "steps": steps, "messages": counted, "firehose": str(seen)})
+    finally:
+        stopped = lifecycle.stop_all(cloud)
+    return done, [one._asdict() for one in stopped]
