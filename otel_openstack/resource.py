@@ -14,8 +14,8 @@ import sys
 from collections.abc import Callable, Mapping
 from importlib import metadata
 
+from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
-from opentelemetry.sdk.version import __version__ as SDK_VERSION
 
 from otel_openstack import __version__
 from otel_openstack.runtime import process
@@ -102,7 +102,7 @@ def _build(pid: int) -> Resource:
         "process.runtime.version": ".".join(str(part) for part in sys.version_info[:3]),
         "telemetry.sdk.language": "python",
         "telemetry.sdk.name": "opentelemetry",
-        "telemetry.sdk.version": SDK_VERSION,
+        "telemetry.sdk.version": sdk_version.__version__,
         "telemetry.distro.name": "otel-openstack",
         "telemetry.distro.version": __version__,
         **served,
