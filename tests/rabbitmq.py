@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """A real RabbitMQ of a test session, on free ports of the loopback, ended by its own pids; and its firehose.
 
-Use: `broker = pytest.fixture(scope="session")(rabbitmq.serve)` in a conftest, then `broker.url` and `broker.firehose()`.
+Use: `broker = pytest.fixture(scope="session")(rabbitmq.serve)` in a conftest, then `broker.url`, `broker.firehose()`.
 The firehose is the broker's own record of every message published and delivered: the witness that is not ours.
 """
 

@@ -35,6 +35,16 @@ class NewPool:
             _pools.append(weakref.ref(pool))
 
 
+class EmptiedPool:
+    """Forgets a pool whose transport was cleaned up: its count of connections stays as it was."""
+
+    def before(self, pool: Any) -> None:
+        _pools[:] = [known for known in _pools if known() is not pool]
+
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        """Nothing: `before` has done it."""
+
+
 def pools() -> list[Any]:
     """Return the pools of this process that are still in use."""
     return [pool for known in list(_pools) if (pool := known()) is not None]
@@ -81,7 +91,8 @@ def install() -> None:
 
 
 def uninstall() -> None:
-    """Stop reading the gauges."""
+    """Stop reading the gauges, forget the pools."""
+    _pools.clear()
     while _handles:
         _handles.pop().close()
 
@@ -93,5 +104,12 @@ PATCHES: tuple[Patch, ...] = (
         "ConnectionPool.__init__",
         group="rpc",
         hook=NewPool,
+    ),
+    Patch(
+        "oslo_messaging.pool.emptied",
+        "oslo_messaging._drivers.pool",
+        "ConnectionPool.empty",
+        group="rpc",
+        hook=EmptiedPool,
     ),
 )

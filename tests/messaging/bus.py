@@ -59,7 +59,10 @@ class Bus:
 
     def notifier(self, topic: str) -> Any:
         return self.om.Notifier(
-            _OnExchange(self.notifications, self.exchange), driver="messagingv2", topics=[topic], publisher_id="nova.host1"
+            _OnExchange(self.notifications, self.exchange),
+            driver="messagingv2",
+            topics=[topic],
+            publisher_id="nova.host1",
         )
 
     def close(self) -> None:

@@ -8,9 +8,9 @@ import uuid
 from collections.abc import Iterator
 
 import pytest
-from tests import rabbitmq
 
 from otel_openstack.testing import Telemetry, recording
+from tests import rabbitmq
 from tests.messaging.bus import Bus
 
 MODULES = (
