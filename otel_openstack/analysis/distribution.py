@@ -31,7 +31,9 @@ class Distribution:
 
     def percentile(self, share: float) -> float | None:
         """Return the value below which `share` (0 to 1) lies, interpolated within its bucket; None when empty."""
-        filled = sorted((pair for pair in self.buckets.items() if pair[1] > 0), key=lambda pair: (pair[0][1], pair[0][0]))
+        filled = sorted(
+            (pair for pair in self.buckets.items() if pair[1] > 0), key=lambda pair: (pair[0][1], pair[0][0])
+        )
         known = sum(count for _, count in filled)
         if not known:
             return self.most
@@ -80,4 +82,4 @@ def exponential(
 
 def _power(scale: int, index: int) -> float:
     exponent = index * 2.0 ** -max(-20, min(20, scale))
-    return 2.0 ** max(-1000.0, min(1000.0, exponent))
+    return math.pow(2.0, max(-1000.0, min(1000.0, exponent)))

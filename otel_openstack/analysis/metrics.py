@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Points -> what happened, per service and metric, over all its processes.
 
-Exports may hold all series or only those that changed; a process may end, restart or reset its counts at any time. So every
-process' series is added up on its own: cumulative points by the last one of each start time, delta points by their sum.
+Exports may hold all series or only those that changed; a process may end, restart or reset its counts at any time. So
+every process' series is added up on its own:
+cumulative points by the last one of each start time, delta points by their sum.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ _DATA = (
 )
 STATE_SUFFIX = ".state"
 """Series that differ in such an attribute (used and idle connections) say nothing as a sum: they stay apart."""
+
+_GENERIC = ("process.", "system.", "cpython.", "otel_openstack.", "otel.")
 
 Labels = tuple[tuple[str, str], ...]
 
@@ -175,11 +178,9 @@ class Metrics:
 
     def _add_metric(self, raw: Mapping[str, Any], service: str, process: str) -> None:
         name = otlp.text(raw.get("name"))
-        for camel, snake, kind in _DATA:
-            data = otlp.field(raw, camel, snake)
-            if name and isinstance(data, dict):
-                break
-        else:
+        held = ((otlp.field(raw, camel, snake), camel, kind) for camel, snake, kind in _DATA)
+        data, camel, kind = next((found for found in held if isinstance(found[0], dict)), (None, "", ""))
+        if not name or data is None:
             return
         delta = otlp.enum(_temporality(data), TEMPORALITY, "AGGREGATION_TEMPORALITY_") == "DELTA"
         monotonic = otlp.field(data, "isMonotonic", "is_monotonic") is True
@@ -206,9 +207,9 @@ class Metrics:
         return metric
 
     def services(self) -> dict[str, list[Metric]]:
-        """Return the metrics by service, both sorted by name."""
+        """Return the metrics by service, sorted by name, those of every Python process last."""
         found: dict[str, list[Metric]] = {}
-        for key in sorted(self.by_key):
+        for key in sorted(self.by_key, key=lambda key: (key[0], key[1].startswith(_GENERIC), key)):
             found.setdefault(key[0], []).append(self.by_key[key])
         return found
 
@@ -260,7 +261,9 @@ def _spread(raw: Mapping[str, Any], data: str) -> Distribution:
         buckets = distribution.explicit(bounds, otlp.numbers(otlp.field(raw, "bucketCounts", "bucket_counts")))
     elif data == "exponentialHistogram":
         zeros = otlp.integer(otlp.field(raw, "zeroCount", "zero_count"))
-        buckets = distribution.exponential(otlp.integer(raw.get("scale")), zeros, _side(raw, "positive"), _side(raw, "negative"))
+        buckets = distribution.exponential(
+            otlp.integer(raw.get("scale")), zeros, _side(raw, "positive"), _side(raw, "negative")
+        )
     else:
         buckets = {}
     count = max(0, otlp.integer(raw.get("count")))

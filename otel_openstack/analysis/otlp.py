@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """Reading OTLP JSON lines: files -> export requests -> spans and points. What cannot be read is told and skipped.
 
-Accepted is what the collector's file exporter, this project's and other SDKs write: camelCase or snake_case fields, ids in hex
-(or base64, as a plain protobuf printer writes them), 64-bit integers as strings or numbers, enums as numbers or names.
+Accepted is what the collector's file exporter, this project's and other SDKs write: camelCase or snake_case fields, ids
+in hex (or base64, as a plain protobuf printer writes them), 64-bit integers as strings or numbers, enums as numbers
+or names.
 No function here raises on the content of a file; the input may be anything.
 """
 
@@ -11,18 +12,21 @@ from __future__ import annotations
 import base64
 import binascii
 import gzip
-import io
 import json
 import re
 import stat
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 _RECORDED_NAME = re.compile(r"\.jsonl?([.-][\w.:+-]*)?$")
 """`x.jsonl`, `x.json` and what rotation makes of them: `x.jsonl.1`, `x.json-20261123`, `x.jsonl.2.gz`."""
 
-_SIGNALS = (("resourceSpans", "resource_spans"), ("resourceMetrics", "resource_metrics"), ("resourceLogs", "resource_logs"))
+_SIGNALS = (
+    ("resourceSpans", "resource_spans"),
+    ("resourceMetrics", "resource_metrics"),
+    ("resourceLogs", "resource_logs"),
+)
 _LONGEST_LINE = 128 * 1024 * 1024
 """A file without newlines must not fill the memory."""
 _DEEPEST_VALUE = 16
@@ -35,16 +39,16 @@ class ReadingError(Exception):
 
 
 class Problem(NamedTuple):
-    """What was skipped: `count` lines of `file` for this reason, the first of them `line` (0: the whole file)."""
+    """What was skipped: `lines` lines of `file` for this reason, the first of them `line` (0: the whole file)."""
 
     file: Path
     line: int
     reason: str
-    count: int
+    lines: int
 
     def __str__(self) -> str:
         where = f"{self.file}:{self.line}" if self.line else str(self.file)
-        more = f" (and {self.count - 1} more lines of this file)" if self.count > 1 else ""
+        more = f" (and {self.lines - 1} more lines of this file)" if self.lines > 1 else ""
         return f"{where}: {self.reason}, skipped{more}"
 
 
@@ -95,7 +99,7 @@ class Recording:
             except (OSError, EOFError, gzip.BadGzipFile) as error:
                 self._skip(number, 0, f"cannot be read ({getattr(error, 'strerror', None) or error})")
 
-    def _all(self, stream: IO[bytes], number: int) -> Iterator[Request]:
+    def _all(self, stream: BinaryIO, number: int) -> Iterator[Request]:
         line = offset = 0
         while raw := stream.readline(_LONGEST_LINE):
             line += 1
@@ -115,7 +119,7 @@ class Recording:
                     yield Request(Place(number, offset), body)
             offset = end
 
-    def _some(self, stream: IO[bytes], number: int, offsets: list[int]) -> Iterator[Request]:
+    def _some(self, stream: BinaryIO, number: int, offsets: list[int]) -> Iterator[Request]:
         for offset in offsets:
             stream.seek(offset)
             raw = stream.readline(_LONGEST_LINE)
@@ -132,9 +136,8 @@ class Recording:
             cut = not raw.endswith(b"\n")
             self._skip(number, line, "is cut off (still being written?)" if cut else "is not JSON")
             return None
-        if isinstance(body, dict):
-            if not body or any(name in body for names in _SIGNALS for name in names):
-                return body
+        if isinstance(body, dict) and (not body or any(name in body for names in _SIGNALS for name in names)):
+            return body
         self._skip(number, line, "is JSON but no OTLP export request")
         return None
 
@@ -149,7 +152,9 @@ def _files(path: Path) -> list[Path]:
         mode = path.stat().st_mode
         if not stat.S_ISDIR(mode):
             if not stat.S_ISREG(mode):
-                raise ReadingError(f"{path} is neither a file nor a directory: give the directory of the OTLP JSON lines")
+                raise ReadingError(
+                    f"{path} is neither a file nor a directory: give the directory of the OTLP JSON lines"
+                )
             return [path]
         next(path.iterdir(), None)  # rglob would hide that it may not be read
         found = sorted(file for file in path.rglob("*") if _RECORDED_NAME.search(file.name) and file.is_file())
@@ -162,10 +167,8 @@ def _files(path: Path) -> list[Path]:
     return found
 
 
-def _open(file: Path) -> IO[bytes]:
-    if file.suffix == ".gz":
-        return io.BufferedReader(gzip.open(file))  # type: ignore[arg-type]  # typed as TextIO too
-    return file.open("rb")
+def _open(file: Path) -> BinaryIO:
+    return cast("BinaryIO", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
 def _size(file: Path) -> int:
@@ -256,7 +259,7 @@ def _pairs(raw: object) -> list[Any]:
     return [pair for pair in raw if isinstance(pair, dict)] if isinstance(raw, list) else []
 
 
-def any_value(raw: object, depth: int = 0) -> Value:
+def any_value(raw: object, depth: int = 0) -> Value:  # noqa: PLR0911 - one per kind of value
     if not isinstance(raw, dict) or depth > _DEEPEST_VALUE:
         return None
     for kind, value in raw.items():

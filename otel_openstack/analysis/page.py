@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """A recording as one HTML page that needs no server and no network, and executes nothing that was recorded.
 
-What was recorded is JSON in a data block (with `<` escaped, so that it cannot end the block), and the script inserts it as text
-only. The content security policy admits this script and this style by their hashes and nothing else.
+What was recorded is JSON in a data block (with `<` escaped, so that it cannot end the block), and the script inserts it
+as text only. The content security policy admits this script and this style by their hashes and nothing else.
 """
 
 from __future__ import annotations
@@ -76,9 +76,8 @@ class Page:
     def html(self) -> Iterator[str]:
         """Yield the page."""
         script, style = _asset("page.js"), _asset("page.css")
-        policy = (
-            f"default-src 'none'; script-src '{_hash(script)}'; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
-        )
+        admitted = f"script-src '{_hash(script)}'; style-src '{_hash(style)}'"
+        policy = f"default-src 'none'; {admitted}; base-uri 'none'; form-action 'none'"
         before, _, after = _asset("page.html").partition("<!-- data -->")
         yield MARK
         yield '\n<html lang="en"><head><meta charset="utf-8">\n'
@@ -99,8 +98,14 @@ class Page:
         missing = {number[node.span.span_id]: parent for parent, nodes in tree.orphans.items() for node in nodes}
         text = self._text
         return {
-            "id": trace.trace_id, "name": text(trace.name), "service": text(trace.service), "background": trace.background,
-            "start": tree.start / 1e6, "duration": tree.duration, "duplicates": tree.duplicates, "missing": missing,
+            "id": trace.trace_id,
+            "name": text(trace.name),
+            "service": text(trace.service),
+            "background": trace.background,
+            "start": tree.start / 1e6,
+            "duration": tree.duration,
+            "duplicates": tree.duplicates,
+            "missing": missing,
             "ids": [span.span_id for span in tree.spans],
             "parents": parents,
             "names": [text(span.name) for span in tree.spans],
@@ -112,11 +117,14 @@ class Page:
             "attributes": [self._attributes({**span.attributes, **_status(span)}) for span in tree.spans],
             "places": [self._attributes({"process": span.instance, "scope": span.scope}) for span in tree.spans],
             "events": {
-                at: [[event.time - span.start, text(event.name), self._attributes(event.attributes)] for event in span.events]
-                for at, span in enumerate(tree.spans) if span.events
+                at: [
+                    [event.time - span.start, text(event.name), self._attributes(event.attributes)] for event in events
+                ]
+                for at, span in enumerate(tree.spans)
+                if (events := span.events)
             },
             "links": {at: span.links for at, span in enumerate(tree.spans) if span.links},
-        }  # fmt: skip
+        }
 
     @staticmethod
     def _link(stack: list[Node], parents: list[int], number: Mapping[str, int]) -> None:
@@ -169,12 +177,17 @@ class _Bins:
 def _metric(metric: Metric, bins: _Bins) -> dict[str, Any]:
     every = list(summaries.lines(metric, by_attributes=True))
     return {
-        "service": metric.service, "name": metric.name, "unit": metric.unit, "kind": metric.kind,
-        "monotonic": metric.monotonic, "description": metric.description,
-        "processes": len({process for process, _ in metric.series}), "sets": len(every),
+        "service": metric.service,
+        "name": metric.name,
+        "unit": metric.unit,
+        "kind": metric.kind,
+        "monotonic": metric.monotonic,
+        "description": metric.description,
+        "processes": len({process for process, _ in metric.series}),
+        "sets": len(every),
         "lines": [_line(line, bins) for line in summaries.lines(metric)],
         "by": [_line(line, None) for line in every[:_MOST_LINES]],
-    }  # fmt: skip
+    }
 
 
 def _line(line: Line, bins: _Bins | None) -> dict[str, Any]:
@@ -182,11 +195,18 @@ def _line(line: Line, bins: _Bins | None) -> dict[str, Any]:
     if line.metric.kind == "histogram":
         spread = line.spread
         data |= {
-            "count": spread.count, "sum": spread.total, "min": spread.least, "max": spread.most,
-            "p50": spread.percentile(0.5), "p95": spread.percentile(0.95), "p99": spread.percentile(0.99),
-        }  # fmt: skip
+            "count": spread.count,
+            "sum": spread.total,
+            "min": spread.least,
+            "max": spread.most,
+            "p50": spread.percentile(0.5),
+            "p95": spread.percentile(0.95),
+            "p99": spread.percentile(0.99),
+        }
         if bins:
-            data["buckets"] = [[_finite(low), _finite(high), count] for (low, high), count in sorted(spread.buckets.items())]
+            data["buckets"] = [
+                [_finite(low), _finite(high), count] for (low, high), count in sorted(spread.buckets.items())
+            ]
     elif line.metric.monotonic:
         data["total"] = line.total
     else:
@@ -222,7 +242,9 @@ def _levels(line: Line, bins: _Bins) -> list[float | None]:
         for at, value in enumerate(_held(series, bins)):
             if value is not None:
                 known = held[at]
-                held[at] = value if known is None else max(known, value) if line.metric.kind == "gauge" else known + value
+                held[at] = (
+                    value if known is None else max(known, value) if line.metric.kind == "gauge" else known + value
+                )
     return held
 
 

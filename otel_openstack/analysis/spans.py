@@ -13,7 +13,7 @@ from otel_openstack.analysis.otlp import Place, Recording, Request, Value
 KINDS = ("UNSPECIFIED", "INTERNAL", "SERVER", "CLIENT", "PRODUCER", "CONSUMER")
 STATUS = ("UNSET", "OK", "ERROR")
 REQUEST_IDS = frozenset({"openstack.request_id", "openstack.global_request_id", "openstack.request.id"})
-BACKGROUND_NAMES = ("periodic ", "startup ", "background ", "task ", "heartbeat", "looping call ")
+BACKGROUND_NAMES = ("periodic ", "startup ", "background ", "loop ", "task ", "heartbeat ")
 """How root spans of work begin that nobody asked for."""
 
 
@@ -27,8 +27,8 @@ class Span:
     """One span. Times are Unix nanoseconds; `end` is never before `start`."""
 
     __slots__ = (
-        "_attributes", "_raw", "end", "error", "instance", "kind", "name", "parent_id", "scope", "service", "span_id", "start",
-        "trace_id",
+        "_attributes", "_raw", "end", "error", "instance", "kind", "name", "parent_id", "scope", "service", "span_id",
+        "start", "trace_id",
     )  # fmt: skip
 
     def __init__(self, raw: Mapping[str, Any], service: str, instance: str, scope: str) -> None:
@@ -82,7 +82,10 @@ class Span:
     def links(self) -> list[tuple[str, str]]:
         """(trace id, span id) of each."""
         return [
-            (otlp.identity(otlp.field(raw, "traceId", "trace_id"), 16), otlp.identity(otlp.field(raw, "spanId", "span_id"), 8))
+            (
+                otlp.identity(otlp.field(raw, "traceId", "trace_id"), 16),
+                otlp.identity(otlp.field(raw, "spanId", "span_id"), 8),
+            )
             for raw in otlp.items(self._raw, "links")
         ]
 
@@ -111,7 +114,9 @@ def service_of(group: Mapping[str, Any]) -> tuple[str, str]:
     """Return (service name, process: host, pid or instance id) of a resource's spans or metrics."""
     resource = otlp.attributes(otlp.field(group.get("resource"), "attributes"))
     parts = (resource.get(name) for name in ("host.name", "process.pid", "service.instance.id"))
-    return str(resource.get("service.name") or "unknown_service"), " ".join(str(part) for part in parts if part is not None)
+    return str(resource.get("service.name") or "unknown_service"), " ".join(
+        str(part) for part in parts if part is not None
+    )
 
 
 @dataclass(slots=True)

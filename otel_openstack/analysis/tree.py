@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""From spans to a tree, and from a tree to what a person can read: repeated siblings folded, call and answer on one line.
+"""Spans -> a tree -> what a person can read: repeated siblings folded, call and answer in one line.
 
 Nothing here recurses: a trace may be a chain of 20,000 spans.
 """
@@ -151,7 +151,7 @@ class Row:
 
 
 def rows(groups: list[Group], limit: int = 0) -> list[Row]:
-    """Return the lines, top down. Beyond `limit` (0: none) the shortest without error are left out and counted above."""
+    """Return the lines, top down. Beyond `limit` (0: none) the shortest without error are counted above only."""
     every = list(_walk(groups))
     return _shorten(every, limit) if limit and len(every) > limit else every
 

@@ -8,7 +8,7 @@ import difflib
 import importlib
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 COMMANDS = {
@@ -60,7 +60,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return status
 
 
-def _parse(words: list[str]):  # type: ignore[no-untyped-def]
+def _parse(words: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Namespace], int]]:
     parser = _Parser(prog="otel-openstack", description="Reads what OpenStack services recorded of themselves.")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
     chosen = next((word for word in words if word in COMMANDS), None)

@@ -17,9 +17,9 @@ _WIDTH = 9
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Show what was measured, per service over all its processes: of histograms count, median, 95th percentile (both "
-        "interpolated within buckets) and maximum, of counters the total, of levels the last value (of gauges the largest "
-        "process' value) and the highest seen in one process."
+        "Show what was measured, per service over all its processes: of histograms count, median, 95th percentile "
+        "(both interpolated within buckets) and maximum, of counters the total, of levels the last value (of gauges "
+        "the largest process' value) and the highest seen in one process."
     )
     parser.add_argument("--by-attributes", action="store_true", help="a line for every set of attributes")
     parser.add_argument("--service", metavar="NAME", help="only this service")
@@ -63,7 +63,9 @@ def render(services: dict[str, list[Metric]], screen: Terminal, *, by_attributes
     room = max(24, screen.width - figures - 1)
     for service, metrics in services.items():
         processes = len({key[0].rpartition(" ")[0] for metric in metrics for key in metric.series})
-        yield screen.style(f"{clean(service)}", "bold") + screen.style(f"  {processes} process{'es' * (processes != 1)}", "dim")
+        yield screen.style(f"{clean(service)}", "bold") + screen.style(
+            f"  {processes} process{'es' * (processes != 1)}", "dim"
+        )
         yield screen.style(fit("  metric", room) + "".join(f" {name:>{_WIDTH}}" for name in _COLUMNS), "dim")
         for metric in metrics:
             yield from _metric(metric, screen, room, by_attributes=by_attributes)

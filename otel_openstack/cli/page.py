@@ -22,11 +22,14 @@ MOST_SPANS = 200_000
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Write one HTML page with all traces (a waterfall that folds and can be searched) and all metrics (tables and charts). "
-        "It needs no server and no network. It shows what was recorded, names and addresses among it: hand it on as you would the files."
+        "Write one HTML page with all traces (a waterfall that folds and can be searched) and all metrics (tables and "
+        "charts). It needs no server and no network. It shows what was recorded, names and addresses among it: hand it "
+        "on as you would the files."
     )
     parser.add_argument("-o", "--output", metavar="FILE", type=Path, required=True, help="where to write it")
-    parser.add_argument("--force", action="store_true", help="overwrite FILE even if it is not a page of otel-openstack")
+    parser.add_argument(
+        "--force", action="store_true", help="overwrite FILE even if it is not a page of otel-openstack"
+    )
     parser.add_argument(
         "--max-spans", metavar="N", type=int, default=MOST_SPANS,
         help="leave out the oldest traces beyond N spans, background work first (default: %(default)s)",
@@ -60,7 +63,9 @@ def _check_output(output: Path, *, force: bool) -> None:
         with output.open("rb") as stream:
             ours = stream.read(len(MARK)) in {MARK.encode(), b""}
         if not ours and not force:
-            raise CommandError(f"{output} is not a page of otel-openstack: give another -o FILE, or --force to overwrite it")
+            raise CommandError(
+                f"{output} is not a page of otel-openstack: give another -o FILE, or --force to overwrite it"
+            )
     except FileNotFoundError:
         if not output.parent.is_dir():
             raise CommandError(f"{output.parent} is not a directory: create it, or give another -o FILE") from None
@@ -73,18 +78,18 @@ def write_page(output: Path, pieces: Iterable[str]) -> None:
     temporary = None
     try:
         handle, temporary = tempfile.mkstemp(prefix=f".{output.name}.", dir=output.parent)
-        with open(handle, "w", encoding="utf-8", newline="\n") as stream:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="\n") as stream:
             stream.writelines(pieces)
             mask = os.umask(0o077)
             os.umask(mask)
             os.fchmod(stream.fileno(), 0o640 & ~mask)
-        os.replace(temporary, output)
+        Path(temporary).replace(output)
         temporary = None
     except (OSError, ValueError) as error:
         raise CommandError(_cannot(output, error)) from error
     finally:
         if temporary is not None:
-            os.unlink(temporary)
+            Path(temporary).unlink()
 
 
 def _cannot(output: Path, error: Exception) -> str:

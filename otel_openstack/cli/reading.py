@@ -15,7 +15,9 @@ _MOST_WARNINGS = 20
 
 
 def add_path(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("path", metavar="PATH", type=Path, help="file or directory of OTLP JSON lines (*.jsonl, rotated too)")
+    parser.add_argument(
+        "path", metavar="PATH", type=Path, help="file or directory of OTLP JSON lines (*.jsonl, rotated too)"
+    )
 
 
 def open_recording(path: Path) -> Recording:

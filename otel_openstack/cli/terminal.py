@@ -48,7 +48,7 @@ def service_style(service: str, known: dict[str, str]) -> str:
 
 
 def clean(value: object) -> str:
-    """Return text in one line without anything that a terminal obeys: controls, bidi overrides, separators are escaped."""
+    """Return text in one line without what a terminal obeys: controls, bidi overrides, separators are escaped."""
     text = str(value)
     if len(text) > _LONGEST:
         text = text[:_LONGEST] + "…"
@@ -118,4 +118,5 @@ def count(value: float) -> str:
 
 
 def _digits(value: float) -> str:
-    return f"{value:.0f}" if abs(value) >= 100 else f"{value:.1f}" if abs(value) >= 10 else f"{value:.2f}"  # noqa: PLR2004
+    places = 0 if abs(value) >= 100 else 1 if abs(value) >= 10 else 2  # noqa: PLR2004 - three digits
+    return f"{value:.{places}f}"

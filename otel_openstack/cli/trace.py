@@ -12,7 +12,17 @@ from otel_openstack.analysis.totals import PARTS, Totals, totals
 from otel_openstack.analysis.tree import Row, Tree
 from otel_openstack.cli.main import CommandError
 from otel_openstack.cli.reading import add_path, nothing, open_recording, tell_problems
-from otel_openstack.cli.terminal import Terminal, clean, columns_of, count, duration, fit, seconds, service_style, terminal
+from otel_openstack.cli.terminal import (
+    Terminal,
+    clean,
+    columns_of,
+    count,
+    duration,
+    fit,
+    seconds,
+    service_style,
+    terminal,
+)
 
 DEFAULT_LINES = 90
 _DURATION = 8
@@ -20,18 +30,21 @@ _DEEPEST = 24
 _BRANCHES = {True: ("├─ ", "└─ ", "│  ", "   "), False: ("|- ", "`- ", "|  ", "   ")}
 _MARKS = {True: (" ", "╸", "╺", "━"), False: (" ", "-", "-", "=")}
 _LISTED = 40
+_TIMES = "\u00d7"
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
-        "Show one trace as a tree: service, operation, duration, when it ran, and what it spent in databases and caches. "
-        "A call and its answer share a line (the caller's duration), repeated siblings too (×11, their sum). Without a selector: "
-        "--latest, which is the newest trace that somebody asked for (no periodic or start-up work) and that more than one "
-        "service took part in; if there is none, the newest one."
+        "Show one trace as a tree: service, operation, duration, when it ran, and what it spent in databases and "
+        "caches. A call and its answer share a line (the caller's duration), repeated siblings too (\u00d711, their "
+        "sum). Without a selector: --latest, which is the newest trace that somebody asked for (no periodic, looping or "
+        "start-up work) and that more than one service took part in; if there is none, the newest one."
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--trace-id", metavar="ID", help="the trace with this id, or the only one that begins so")
-    which.add_argument("--request-id", metavar="ID", help="the trace that served this request id (req-…, local or global)")
+    which.add_argument(
+        "--request-id", metavar="ID", help="the trace that served this request id (req-…, local or global)"
+    )
     which.add_argument("--latest", action="store_true", help="the newest one, see above")
     which.add_argument("--list", action="store_true", help="list the traces instead, newest first")
     parser.add_argument("--unfold", action="store_true", help="a line for every span, none folded or left out")
@@ -70,7 +83,9 @@ def _choose(index: Index, options: argparse.Namespace) -> tuple[Trace, int]:
         if not found:
             raise CommandError(f"no trace {options.trace_id} in {options.path}; {hint}")
         if len(found) > 1:
-            raise CommandError(f"{len(found)} traces begin with {options.trace_id or 'nothing'}: give more of the id; {hint}")
+            raise CommandError(
+                f"{len(found)} traces begin with {options.trace_id or 'nothing'}: give more of the id; {hint}"
+            )
         return found[0], 0
     if options.request_id is not None:
         found = index.with_request(options.request_id)
@@ -90,7 +105,11 @@ def render(tree: Tree, screen: Terminal, *, repeated: bool = True, limit: int = 
     out = [*_head(tree, screen), "", *_table(rows, tree, screen, colours)]
     for parent, nodes in list(tree.orphans.items())[:_LISTED]:
         orphans = trees.rows(trees.fold(nodes, repeated=repeated), limit)
-        out += ["", screen.style(f"Parent span {parent} was not recorded:", "red"), *_table(orphans, tree, screen, colours)]
+        out += [
+            "",
+            screen.style(f"Parent span {parent} was not recorded:", "red"),
+            *_table(orphans, tree, screen, colours),
+        ]
     return [*out, "", *_foot(tree, screen, colours)]
 
 
@@ -120,7 +139,9 @@ def _table(rows: list[Row], tree: Tree, screen: Terminal, colours: dict[str, str
     notes = [_notes(row, screen) for row in rows]
     longest_note = max((columns_of(error) + columns_of(note) + 2 for error, note in notes), default=0)
     note_width = min(longest_note, screen.width * 3 // 10)
-    longest_label = max((columns_of(prefix + service + name + times) + 2 for prefix, service, name, times in labels), default=0)
+    longest_label = max(
+        (columns_of(prefix + service + name + times) + 2 for prefix, service, name, times in labels), default=0
+    )
     label_width = min(longest_label, (screen.width - _DURATION - note_width - 4) * 2 // 3)
     bar_width = screen.width - label_width - _DURATION - note_width - 6
     lines = []
@@ -136,7 +157,7 @@ def _table(rows: list[Row], tree: Tree, screen: Terminal, colours: dict[str, str
 
 
 def _label(row: Row, screen: Terminal) -> tuple[str, str, str, str]:
-    """Return (branches, service, operation, ×n)."""
+    """Return (branches, service, operation, how often)."""
     last, middle = (_BRANCHES[screen.unicode][i] for i in (1, 0))
     down, blank = _BRANCHES[screen.unicode][2:]
     parts: list[str] = []
@@ -144,7 +165,7 @@ def _label(row: Row, screen: Terminal) -> tuple[str, str, str, str]:
     while at.parent is not None and len(parts) < _DEEPEST:
         parts.append((last if at.last else middle) if at is row else (blank if at.last else down))
         at = at.parent
-    times = f" {'×' if screen.unicode else 'x'}{len(row.group.spans)}" if len(row.group.spans) > 1 else ""
+    times = f" {_TIMES if screen.unicode else 'x'}{len(row.group.spans)}" if len(row.group.spans) > 1 else ""
     return "".join(reversed(parts)), clean(row.group.service), clean(row.group.name), times
 
 
@@ -162,10 +183,18 @@ def _notes(row: Row, screen: Terminal) -> tuple[str, str]:
     mark = "✗" if screen.unicode else "!"
     failed = sum(span.error for span in row.shown.spans) or sum(span.error for span in row.spans)
     errors = ", ".join(clean(error) for error in row.errors)
-    error = f"{mark} {f'{failed} of {len(row.shown.spans)}: ' if len(row.shown.spans) > 1 else ''}{errors}" if errors else ""
+    error = (
+        f"{mark} {f'{failed} of {len(row.shown.spans)}: ' if len(row.shown.spans) > 1 else ''}{errors}"
+        if errors
+        else ""
+    )
     notes = [f"max {duration(max(span.duration for span in row.shown.spans))}"] if len(row.shown.spans) > 1 else []
     notes += _spent(totals(row.spans))
-    if row.caller and row.caller.kind == "CLIENT" and row.caller.total - row.group.total > max(row.caller.total // 4, 5_000_000):
+    if (
+        row.caller
+        and row.caller.kind == "CLIENT"
+        and row.caller.total - row.group.total > max(row.caller.total // 4, 5_000_000)
+    ):
         notes.append(f"server {duration(row.group.total)}")
     if row.hidden:
         notes.append(f"+{row.hidden} shorter spans")
@@ -173,7 +202,11 @@ def _notes(row: Row, screen: Terminal) -> tuple[str, str]:
 
 
 def _spent(sums: Totals) -> list[str]:
-    notes = [f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}" for part in ("db", "cache") if part in sums.calls]
+    notes = [
+        f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}"
+        for part in ("db", "cache")
+        if part in sums.calls
+    ]
     if sums.queue_wait > 0.001:  # noqa: PLR2004 - below a millisecond it explains nothing
         notes.append(f"queued {seconds(sums.queue_wait)}")
     return notes
@@ -207,11 +240,18 @@ def _foot(tree: Tree, screen: Terminal, colours: dict[str, str]) -> list[str]:
     most = max(busy.values(), default=0) or 1
     width = max((columns_of(clean(service)) for service in busy), default=0)
     width = min(max(width, len("service")), 40)
-    out = [screen.style(f"{fit('service', width)}  {'own time':>8}  {'spans':>5}  {'':20}  {'in databases, caches, RPC, HTTP'}".rstrip(), "dim")]
+    out = [
+        screen.style(
+            f"{fit('service', width)}  {'own time':>8}  {'spans':>5}  {'':20}  in databases, caches, RPC, HTTP",
+            "dim",
+        )
+    ]
     for service, nanoseconds in list(busy.items())[:_LISTED]:
         spans = [span for span in tree.spans if span.service == service]
         sums = totals(spans)
-        parts = [f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}" for part in PARTS if part in sums.calls]
+        parts = [
+            f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}" for part in PARTS if part in sums.calls
+        ]
         colour = service_style(service, colours)
         bar = _MARKS[screen.unicode][3] * max(1, round(20 * nanoseconds / most)) if nanoseconds else ""
         out.append(
@@ -226,7 +266,11 @@ def _foot(tree: Tree, screen: Terminal, colours: dict[str, str]) -> list[str]:
 
 def _print_list(index: Index, screen: Terminal) -> None:
     colours: dict[str, str] = {}
-    print(screen.style(f"{'started':19}  {'trace id':32}  {'duration':>8} {'spans':>6} {'services':>8} {'errors':>6}  root", "dim"))
+    print(
+        screen.style(
+            f"{'started':19}  {'trace id':32}  {'duration':>8} {'spans':>6} {'services':>8} {'errors':>6}  root", "dim"
+        )
+    )
     for trace in index.newest_first():
         errors = f"{trace.errors:>6}"
         name = fit(clean(trace.name), max(10, screen.width - 90 - columns_of(clean(trace.service)))).rstrip()

@@ -14,15 +14,25 @@ import time
 from pathlib import Path
 from typing import Any
 
-EXECUTABLE = next((path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None)
+EXECUTABLE = next(
+    (path for name in ("chromium", "chromium-browser", "google-chrome") if (path := shutil.which(name))), None
+)
 _OPTIONS = (
-    "--headless", "--no-sandbox", "--disable-gpu", "--no-first-run", "--disable-background-networking", "--disable-component-update",
-    "--disable-sync", "--disable-extensions", "--disable-dev-shm-usage", "--window-size=1440,900",
-)  # fmt: skip
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+    "--disable-extensions",
+    "--disable-dev-shm-usage",
+    "--window-size=1440,900",
+)
 
 
 class Browser:
-    """One page. `complaints` collects all that it logs: exceptions, console errors, violations of the security policy."""
+    """One page. `complaints` collects what it logs: exceptions, console errors, breaches of the security policy."""
 
     def __init__(self) -> None:
         self.complaints: list[str] = []
@@ -43,8 +53,12 @@ class Browser:
             os.set_inheritable(4, True)
 
         self._process = subprocess.Popen(
-            command, preexec_fn=wire, close_fds=False, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-        )  # fmt: skip
+            command,
+            preexec_fn=wire,
+            close_fds=False,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
         os.close(to_child)
         os.close(from_child)
         targets = self._call("Target.getTargets")["targetInfos"]
@@ -53,7 +67,7 @@ class Browser:
         for domain in ("Page", "Runtime", "Log", "Network"):
             self._call(f"{domain}.enable")
 
-    def __enter__(self) -> Browser:
+    def __enter__(self) -> Browser:  # noqa: PYI034 - Self needs Python 3.11
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -131,7 +145,14 @@ class Browser:
                 self.requests.append(params["request"]["url"])
             case "Page.javascriptDialogOpening":
                 self.complaints.append("dialog " + params["message"])
-                self._send({"id": 0, "method": "Page.handleJavaScriptDialog", "params": {"accept": True}, "sessionId": self._session})
+                self._send(
+                    {
+                        "id": 0,
+                        "method": "Page.handleJavaScriptDialog",
+                        "params": {"accept": True},
+                        "sessionId": self._session,
+                    }
+                )
 
     def _send(self, message: dict[str, Any]) -> None:
         data = json.dumps(message).encode() + b"\0"
