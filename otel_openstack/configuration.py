@@ -185,7 +185,7 @@ def _section(config: Any) -> Mapping[str, Any]:
     known = distribution if isinstance(distribution, Mapping) else getattr(distribution, "additional_properties", {})
     found = known.get(SECTION) or {}
     if not isinstance(found, Mapping):
-        raise ValueError(f"distribution: {SECTION}: must be a mapping of options")
+        raise TypeError(f"distribution: {SECTION}: must be a mapping of options")
     return found
 
 
@@ -266,4 +266,3 @@ def _translate_otlp(config: Any, name: str, signal: str, exporters: dict[str, st
 def _headers(config: Any) -> str:
     pairs = [f"{quote(pair.name)}={quote(pair.value or '')}" for pair in config.headers or ()]
     return ",".join([*pairs, *([config.headers_list] if config.headers_list else [])])
-

@@ -3,9 +3,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import sys
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from opentelemetry import metrics as metrics_api
@@ -15,13 +17,13 @@ from otel_openstack import __version__, configuration, health, instrumentation, 
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import choose
 from otel_openstack.exporters.accounting import account
-from otel_openstack.exporters.choose import Choices
+from otel_openstack.exporters.choose import Choice, Choices
 from otel_openstack.instrumentation import oslo_log
 from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import notices, process, worker
+from otel_openstack.runtime import notices, process, stop, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -83,9 +85,7 @@ def _measure(plan: Plan) -> metrics_provider.PullReader:
     return reader
 
 
-def _export(
-    plan: Plan, choices: Choices, provider: TracerProvider, reader: metrics_provider.PullReader
-) -> None:
+def _export(plan: Plan, choices: Choices, provider: TracerProvider, reader: metrics_provider.PullReader) -> None:
     """Give the export thread its jobs; nothing is opened before the first record of a process."""
     if choices.traces.sink is not None:
         worker.add(tracing_job.spans(provider.queue, choices.traces.sink))
@@ -106,6 +106,8 @@ class _Others:
         self._choices = choices
         self._provider = provider
         self._joined = False
+        self._processors: list[Any] = []
+        self._readers: list[Any] = []
 
     def wanted(self) -> bool:
         """Return whether there is any."""
@@ -117,15 +119,28 @@ class _Others:
         if self._joined:
             return
         self._joined = True
+        stop.on_end(self._flush)
         for name, build in self._builders():
             try:
                 build()
             except Exception as error:
                 notices.say("error", f"exporter {name} cannot be used: {error}")
 
+    def _flush(self) -> str:
+        """Let them export what they hold; how long an exporter of others takes for that is its own affair."""
+        milliseconds = int(settings.get().exit_timeout * 1000)
+        for target in (*self._processors, *self._readers):
+            with contextlib.suppress(Exception):
+                target.force_flush(milliseconds)
+        return ""
+
     def _builders(self) -> list[tuple[str, Any]]:
-        spans = [(other.name, lambda other=other: self._add_span_exporter(other)) for other in self._choices.traces.others]
-        points = [(other.name, lambda other=other: _add_reader(other.load())) for other in self._choices.metrics.others]
+        spans = [
+            (other.name, lambda other=other: self._add_span_exporter(other)) for other in self._choices.traces.others
+        ]
+        points = [
+            (other.name, lambda other=other: self._add_metric_exporter(other)) for other in self._choices.metrics.others
+        ]
         return [*spans, *points, *self._of_the_file()]
 
     def _of_the_file(self) -> list[tuple[str, Any]]:
@@ -134,32 +149,39 @@ class _Others:
         def add_processor(config: Any) -> None:
             from opentelemetry.configuration import _tracer_provider as tracers
 
-            self._provider.add_span_processor(tracers._create_span_processor(config))
+            self._add_processor(tracers._create_span_processor(config))
 
         def add_reader(config: Any) -> None:
             from opentelemetry.configuration import _meter_provider as meters
 
-            _provider().add_metric_reader(meters._create_metric_reader(config))
+            self._add_reader(meters._create_metric_reader(config))
 
-        processors = [("of the processors", lambda config=config: add_processor(config)) for config in self._plan.processors]
+        processors = [
+            ("of the processors", lambda config=config: add_processor(config)) for config in self._plan.processors
+        ]
         readers = [("of the readers", lambda config=config: add_reader(config)) for config in self._plan.readers]
         return [*processors, *readers]
 
     def _add_span_exporter(self, other: choose.Other) -> None:
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
 
-        self._provider.add_span_processor(BatchSpanProcessor(other.load()()))
+        self._add_processor(BatchSpanProcessor(other.load()()))
 
+    def _add_metric_exporter(self, other: choose.Other) -> None:
+        """Add a reader, or an exporter with the reader that the SDK puts before it."""
+        from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
 
-def _add_reader(loaded: Any) -> None:
-    from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
+        made = other.load()()
+        self._add_reader(made if isinstance(made, MetricReader) else PeriodicExportingMetricReader(made))
 
-    reader = loaded() if issubclass(loaded, MetricReader) else PeriodicExportingMetricReader(loaded())
-    _provider().add_metric_reader(reader)
+    def _add_processor(self, processor: Any) -> None:
+        self._provider.add_span_processor(processor)
+        self._processors.append(processor)
 
-
-def _provider() -> Any:
-    return metrics_api.get_meter_provider()
+    def _add_reader(self, reader: Any) -> None:
+        provider: Any = metrics_api.get_meter_provider()
+        provider.add_metric_reader(reader)
+        self._readers.append(reader)
 
 
 def _announce(choices: Choices) -> None:
@@ -176,13 +198,18 @@ def _announce(choices: Choices) -> None:
             f"version {__version__} measures {resource.service_name()} at level {settings.get().level}; "
             f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
             + (f"failed: {', '.join(failed)}; " if failed else "")
-            + f"exports to {choices.describe()}",
+            + f"exports {_destinations(choices)}",
         )
         for line in inventory.text().splitlines():
             notices.say("debug", line)
 
     oslo_log.after_setup(once)
     process.on_start(lambda: None if "oslo_log.log" in sys.modules else once())
+
+
+def _destinations(choices: Choices) -> str:
+    """Say where the data goes; events go nowhere as long as nobody asked for them."""
+    return (choices if settings.get().request_events else replace(choices, logs=Choice("logs"))).describe()
 
 
 def _libraries(names: list[str]) -> list[str]:

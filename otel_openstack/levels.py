@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How deep a process measures itself: off, basic, detailed, deep; for all of it or for one group (http, rpc, db, ...)."""
+"""How deep a process measures itself: off, basic, detailed, deep; as a whole or one group (http, rpc, db, ...)."""
 
 from __future__ import annotations
 

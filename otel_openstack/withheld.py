@@ -53,6 +53,11 @@ WITHHELD = {
 }
 
 
+def names() -> list[str]:
+    """Return the names of all instrumentors that are not loaded in this process."""
+    return [name for name in WITHHELD if reason(name)]
+
+
 def reason(name: str) -> str:
     """Return why the instrumentor called `name` is not loaded; empty if it is."""
     normal = name.lower().replace("-", "_")

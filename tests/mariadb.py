@@ -69,8 +69,13 @@ def mariadb(directory: Path) -> Iterator[MariaDB]:
     """Start a new server with an empty data directory; it is stopped at the end."""
     assert shutil.which("mariadbd"), "mariadbd is missing: make test installs mariadb-server"
     subprocess.run(
-        ["mariadb-install-db", "--no-defaults", f"--datadir={directory / 'data'}", "--skip-test-db",
-         f"--user={pwd.getpwuid(os.getuid()).pw_name}"],
+        [
+            "mariadb-install-db",
+            "--no-defaults",
+            f"--datadir={directory / 'data'}",
+            "--skip-test-db",
+            f"--user={pwd.getpwuid(os.getuid()).pw_name}",
+        ],
         check=True,
         capture_output=True,
     )

@@ -72,7 +72,9 @@ def test_imports_go_one_way():
             if target in BESIDE:
                 if part != "cli":
                     wrong.append(f"{path.relative_to(ROOT)} imports {target}")
-            elif part in BESIDE or place(part) is not None and place(target) is not None and place(target) < place(part):
+            elif part in BESIDE or (
+                place(part) is not None and place(target) is not None and place(target) < place(part)
+            ):
                 wrong.append(f"{path.relative_to(ROOT)} imports {target}")
     assert wrong == []
 

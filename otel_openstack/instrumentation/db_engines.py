@@ -61,7 +61,7 @@ class _EngineMade:
             return
         database = describe(engine)
         _engines[engine] = database
-        for subscriber in list(_subscribers):
+        for subscriber in _subscribers:
             with guard("sqlalchemy.engine"):
                 subscriber(engine, database)
 

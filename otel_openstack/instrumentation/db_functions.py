@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""oslo.db: retries and deadlocks of its retry wrapper; at level detailed the duration of a service's database functions.
+"""oslo.db: retries and deadlocks of its retry wrapper; at level detailed the duration of database functions.
 
 Both are decorators that services apply to their functions when their modules are imported, so the decorator is what is
 hooked, and the function that it returns or is given is what is measured.

@@ -34,8 +34,38 @@ MARK = "_otel_openstack_kind"
 
 # The first word of a textual statement, only to have a summary: operation and table never come from text.
 VERBS = frozenset(
-    "SELECT INSERT UPDATE DELETE REPLACE MERGE WITH CALL SET SHOW CREATE ALTER DROP TRUNCATE PRAGMA BEGIN "
-    "DESCRIBE DESC KILL COMMIT ROLLBACK SAVEPOINT RELEASE LOCK UNLOCK EXPLAIN ANALYZE GRANT REVOKE USE".split()  # noqa: SIM905 - a table
+    [
+        "SELECT",
+        "INSERT",
+        "UPDATE",
+        "DELETE",
+        "REPLACE",
+        "MERGE",
+        "WITH",
+        "CALL",
+        "SET",
+        "SHOW",
+        "CREATE",
+        "ALTER",
+        "DROP",
+        "TRUNCATE",
+        "PRAGMA",
+        "BEGIN",
+        "DESCRIBE",
+        "DESC",
+        "KILL",
+        "COMMIT",
+        "ROLLBACK",
+        "SAVEPOINT",
+        "RELEASE",
+        "LOCK",
+        "UNLOCK",
+        "EXPLAIN",
+        "ANALYZE",
+        "GRANT",
+        "REVOKE",
+        "USE",
+    ]
 )
 
 

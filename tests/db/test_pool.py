@@ -157,7 +157,9 @@ def test_retries_and_deadlocks_are_exact(telemetry):
         def deadlocks(times):
             calls = []
 
-            @oslo_db_api.wrap_db_retry(max_retries=2, retry_interval=0, inc_retry_interval=False, retry_on_deadlock=True)
+            @oslo_db_api.wrap_db_retry(
+                max_retries=2, retry_interval=0, inc_retry_interval=False, retry_on_deadlock=True
+            )
             def update():
                 calls.append(1)
                 if len(calls) <= times:

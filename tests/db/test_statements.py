@@ -161,7 +161,10 @@ def test_at_level_detailed_every_call_is_a_span(server, telemetry):
         operation.finish()
         made.dispose()
     names = [span.name for span in telemetry.spans() if span.kind == "CLIENT"]
-    assert [name for name in names if name in ("SELECT instances", "SELECT tags")] == ["SELECT instances", "SELECT tags"]
+    assert [name for name in names if name in ("SELECT instances", "SELECT tags")] == [
+        "SELECT instances",
+        "SELECT tags",
+    ]
     (root,) = [span for span in telemetry.spans() if span.kind == "SERVER"]
     assert {s.parent for s in telemetry.spans() if s.name == "SELECT tags"} == {root.span_id}
 
