@@ -164,7 +164,7 @@ class Nodes(rest.RestController):
     def _lookup(self, ident: str, *remainder: str) -> Any:
         if remainder and remainder[0] == "states":
             return NodeStates(), remainder[1:]
-        pecan.abort(404)
+        return pecan.abort(404)
 
 
 class Collections:

@@ -1,0 +1,153 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Where the edge is put: what loaders return, what modules and servers hold; and that all of it can be taken back."""
+
+from __future__ import annotations
+
+import importlib
+import sys
+import types
+import wsgiref.handlers
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import flask
+import gunicorn.app.base
+import pecan
+import pytest
+import werkzeug.serving
+from paste import deploy
+
+from otel_openstack.instrumentation import wsgi_apps
+from otel_openstack.instrumentation.wsgi import Edge
+from otel_openstack.testing import Telemetry
+from tests.wsgi.test_exchange import Server, request
+
+SITE = Path(__file__).parent / "site"
+INI = """
+[composite:main]
+use = egg:Paste#urlmap
+/v2 = piped
+/ = plain
+
+[pipeline:piped]
+pipeline = filter plain
+
+[filter:filter]
+paste.filter_factory = {module}:make_filter
+
+[app:plain]
+paste.app_factory = {module}:make_application
+"""
+
+
+def make_application(settings: dict[str, str], **local: str) -> Any:
+    def application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response("200 OK", [])
+        return [environ["SCRIPT_NAME"].encode()]
+
+    return application
+
+
+def make_filter(settings: dict[str, str], **local: str) -> Any:
+    return lambda application: application
+
+
+@pytest.fixture
+def patched(telemetry: Telemetry) -> Iterator[Telemetry]:
+    with telemetry.patched("wsgi_apps", "routes"):
+        yield telemetry
+
+
+def test_an_application_from_paste(patched: Telemetry, tmp_path: Path) -> None:
+    (tmp_path / "api-paste.ini").write_text(INI.format(module=__name__))
+    application = deploy.loadapp(f"config:{tmp_path}/api-paste.ini", name="main")
+    assert isinstance(application, Edge)
+    assert Server(application, request(path="/v2/servers", SCRIPT_NAME="")).output == b"/v2"
+    assert patched.span("GET").attributes["url.path"] == "/v2/servers"  # as it came, before urlmap moved its parts
+
+
+@pytest.fixture
+def demo() -> Iterator[str]:
+    sys.path.insert(0, str(SITE))
+    yield "demo.wsgi.api"
+    sys.path.remove(str(SITE))
+    for name in [name for name in sys.modules if name.partition(".")[0] == "demo"]:
+        del sys.modules[name]
+
+
+def test_the_application_of_a_module_nobody_has_seen(telemetry: Telemetry, demo: str) -> None:
+    with telemetry.patched("wsgi_apps"):
+        module = importlib.import_module(demo)
+        edge = module.application
+        assert isinstance(edge, Edge)
+        assert Server(edge, request(path="/list")).output == b"abc"
+        assert importlib.import_module(demo).application is edge
+    assert isinstance(module.application, types.FunctionType)
+    assert len(telemetry.spans()) == 1
+
+
+def test_modules_of_libraries_are_left_alone(patched: Telemetry) -> None:
+    from django_like import wsgi  # type: ignore[import-not-found]
+
+    assert wsgi.application is wsgi.Application
+
+
+@pytest.fixture(autouse=True)
+def _library() -> Iterator[None]:
+    """A module called wsgi whose `application` is a class."""
+    source = "class Application:\n    pass\napplication = Application\n"
+
+    class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+        def find_spec(self, name: str, path: Any, target: Any = None) -> Any:
+            found = name in ("django_like", "django_like.wsgi")
+            return importlib.util.spec_from_loader(name, self, is_package=name == "django_like") if found else None
+
+        def exec_module(self, module: Any) -> None:
+            if module.__name__.endswith("wsgi"):
+                exec(source, vars(module))
+
+    finder = Finder()
+    sys.meta_path.append(finder)
+    yield
+    sys.meta_path.remove(finder)
+    for name in ("django_like", "django_like.wsgi"):
+        sys.modules.pop(name, None)
+
+
+def test_the_application_classes_of_frameworks(patched: Telemetry) -> None:
+    made = flask.Flask("demo")
+    made.add_url_rule("/a/<name>", view_func=lambda name: name)
+    assert Server(made, request(path="/a/x", SCRIPT_NAME="")).output == b"x"
+
+    class Root:
+        @pecan.expose("json")
+        def index(self) -> dict[str, str]:
+            return {}
+
+    assert Server(pecan.Pecan(Root()), request(path="/", SCRIPT_NAME="")).output == b"{}"
+    assert [span.name for span in patched.spans()] == ["GET /a/{name}", "GET /"]
+
+
+def test_an_edge_outside_a_framework_measures_alone(patched: Telemetry) -> None:
+    made = flask.Flask("demo")
+    made.add_url_rule("/a/<name>", view_func=lambda name: name)
+    Server(Edge(made), request(path="/a/x", SCRIPT_NAME=""))
+    assert [span.name for span in patched.spans()] == ["GET /a/{name}"]
+
+
+def test_everything_is_put_back(telemetry: Telemetry) -> None:
+    places = [
+        (deploy, "loadapp"),
+        (sys.modules["paste.deploy.loadwsgi"], "loadapp"),
+        (flask.Flask, "__call__"),
+        (gunicorn.app.base.BaseApplication, "wsgi"),
+        (werkzeug.serving.BaseWSGIServer, "__init__"),
+        (wsgiref.handlers.BaseHandler, "run"),
+        (pecan.core.PecanBase, "__call__"),
+    ]
+    before = [vars(owner)[name] for owner, name in places]
+    with telemetry.patched("wsgi_apps"):
+        assert all(vars(owner)[name] is not original for (owner, name), original in zip(places, before, strict=True))
+    assert [vars(owner)[name] for owner, name in places] == before
+    assert wsgi_apps._watch not in sys.meta_path
