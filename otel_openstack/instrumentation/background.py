@@ -35,17 +35,11 @@ def function_name(function: Any) -> str:
 _starting: list[Totals] = []
 
 
-def in_request() -> bool:
-    """Return whether what runs here works for something that is not over: a request, a message, another task.
-
-    A thread has totals of its own, so those above it count. Start-up is nothing to work for: its threads stay.
-    """
-    own = tracing.totals()
-    if own is None:
-        return False
-    above = own if own.parent is None else own.parent
-    alive = above.alive()
-    return alive is not None and alive not in _starting
+def request() -> Totals | None:
+    """Return the totals of what runs here if that is work for something; start-up is nothing to work for."""
+    running = tracing.totals()
+    alive = running.alive() if running is not None else None
+    return None if alive is None or alive in _starting else alive
 
 
 def starting(operation: tracing.Operation) -> None:

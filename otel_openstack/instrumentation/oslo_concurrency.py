@@ -25,7 +25,7 @@ WAIT = metrics.histogram("openstack.lock.wait.duration")
 HOLD = metrics.histogram("openstack.lock.hold.duration")
 
 _DIGITS = re.compile(r"\d+")
-_HEX = re.compile(r"\b[0-9a-f]{16,}\b")
+_HEX = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{16,}(?![0-9a-zA-Z])")
 
 
 def lock_name(name: object) -> str:

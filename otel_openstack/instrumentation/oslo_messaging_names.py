@@ -37,7 +37,7 @@ IDENTITY = (
     ("user_id", "openstack.user_id"),
 )
 
-_ID = re.compile(r"[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}")
+_ID = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _MOST = 1000  # topics remembered
 _SHORTEST_HOST = 3  # a shorter host name is likely a part of a word
 _LONGEST = 120  # characters of a name taken from a message
