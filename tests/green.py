@@ -5,6 +5,7 @@ Patches are installed first, then eventlet comes, as in a service under the laun
 """
 
 import json
+import os
 import subprocess
 import sys
 import textwrap
@@ -44,10 +45,13 @@ print("OUT:" + json.dumps(out))
 MODULES = ("threads", "futures_pools", "futures", "futurist", "eventlet", "event_loop", "event_loop_native")
 
 
-def run(body: str, *, level: str = "basic", patch: bool = True, modules: tuple[str, ...] = MODULES) -> dict[str, Any]:
+def run(body: str, *, level: str = "basic", patch: bool = True, hub: str = "") -> dict[str, Any]:
     """Run `body` after the prologue above; returns what it put into `out`."""
-    code = PROLOGUE.format(level=level, patch=patch, modules=modules) + textwrap.dedent(body) + EPILOGUE
-    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60)
+    environ = {**os.environ, "EVENTLET_HUB": hub} if hub else None
+    code = PROLOGUE.format(level=level, patch=patch, modules=MODULES) + textwrap.dedent(body) + EPILOGUE
+    result = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environ
+    )
     lines = [line for line in result.stdout.splitlines() if line.startswith("OUT:")]
     assert result.returncode == 0, result.stderr
     assert lines, result.stdout + result.stderr

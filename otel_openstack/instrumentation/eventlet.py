@@ -68,10 +68,13 @@ class Pooled:
 
 
 class TimedOut:
-    """Counts a `Timeout` when it fires, by the pool whose green thread it hits."""
+    """Counts a service's `Timeout` when it fires, by the pool whose green thread it hits.
+
+    Those that eventlet makes inside its locks, queues and events are how idle workers wait: they are not counted.
+    """
 
     def before(self, timeout: Any) -> Any:
-        return timeout
+        return None if futures_pools.made_by("eventlet", "eventlet.timeout") else timeout
 
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
         timer = state.timer
@@ -97,6 +100,11 @@ def _count_timeout(throw: Any) -> None:
     metrics.counter(instruments.OPENSTACK_POOL_TIMEOUTS).add(1, GREEN, "eventlet")  # in no pool
 
 
+def carried_work(function: Any, args: tuple[Any, ...]) -> Any:
+    """Return the function that is meant: the first argument where a carrier of the context stands before it."""
+    return args[0] if args and getattr(function, "__func__", None) is tracing.Captured.run else function
+
+
 class FunctionTime:
     """The time of what a green thread runs, its waits included."""
 
@@ -104,9 +112,7 @@ class FunctionTime:
         self._position = position
 
     def before(self, *args: Any, **kwargs: Any) -> Any:
-        function, inner = args[self._position], args[self._position + 1]
-        if getattr(function, "__func__", None) is tracing.Captured.run and inner:
-            function = inner[0]
+        function = carried_work(args[self._position], args[self._position + 1])
         return None if serves(function) else (perf_counter(), function)
 
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
@@ -124,7 +130,7 @@ def _native(function: Any, /, *args: Any, **kwargs: Any) -> Any:
     try:
         return function(*args, **kwargs)
     finally:
-        _ran_natively(function, perf_counter() - started)
+        _ran_natively(carried_work(function, args), perf_counter() - started)
 
 
 @guarded("eventlet.tpool.function")

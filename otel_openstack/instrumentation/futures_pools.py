@@ -88,11 +88,11 @@ def entries() -> list[Entry]:
     return list(_entries.values())
 
 
-def made_by(prefix: str) -> bool:
-    """Return whether the frame that called the hooked function belongs to the package `prefix`."""
+def made_by(package: str, beyond: str = "") -> bool:
+    """Return whether the hooked function was called from `package`, looking past the module `beyond`."""
     for name in _callers():
-        if not name.startswith("otel_openstack."):
-            return name.partition(".")[0] == prefix
+        if not name.startswith("otel_openstack.") and name != beyond:
+            return name.partition(".")[0] == package
     return False
 
 

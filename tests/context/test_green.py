@@ -16,14 +16,16 @@ SPAWNS = {
     "GreenPool.spawn": "eventlet.GreenPool().spawn(work, 1, two=2).wait()",
     "GreenPool.spawn_n": "p = eventlet.GreenPool(); p.spawn_n(work, 1, two=2); p.waitall()",
     "GreenPile.spawn": "p = eventlet.GreenPile(); p.spawn(work, 1, two=2); list(p)",
-    "tpool.execute": "import eventlet.tpool; eventlet.tpool.execute(work, 1, two=2)",
-    "threading.Thread": "import threading; t = threading.Thread(target=work, args=(1,), kwargs={'two': 2}); t.start(); t.join()",
-    "ThreadPoolExecutor": "from concurrent import futures; futures.ThreadPoolExecutor(1).submit(work, 1, two=2).result()",
-    "futurist.GreenThreadPoolExecutor": "import futurist; futurist.GreenThreadPoolExecutor(1).submit(work, 1, two=2).result()",
-    "futurist.ThreadPoolExecutor": "import futurist; futurist.ThreadPoolExecutor(1).submit(work, 1, two=2).result()",
+    "tpool.execute": "eventlet.tpool.execute(work, 1, two=2)",
+    "threading.Thread": "t = threading.Thread(target=work, args=(1,), kwargs={'two': 2}); t.start(); t.join()",
+    "ThreadPoolExecutor": "futures.ThreadPoolExecutor(1).submit(work, 1, two=2).result()",
+    "futurist.GreenThreadPoolExecutor": "futurist.GreenThreadPoolExecutor(1).submit(work, 1, two=2).result()",
+    "futurist.ThreadPoolExecutor": "futurist.ThreadPoolExecutor(1).submit(work, 1, two=2).result()",
 }
 
 WORK = """
+import threading, futurist, eventlet.tpool
+from concurrent import futures
 seen = []
 def work(one, two):
     seen.append([current_trace(), one, two])
