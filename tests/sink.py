@@ -265,10 +265,24 @@ class _Handler(BaseHTTPRequestHandler):
         body = json_format.MessageToJson(response).encode() if as_json else response.SerializeToString()
         if mode == "closing":
             self.close_connection = True
+        if self._client_is_gone():
+            return
         self._reply(
             200, body, content_type, [("connection", "close")] if mode == "closing" else [], drip=mode == "drip"
         )
         request.answered = True
+
+    def _client_is_gone(self) -> bool:
+        """Whether the client has given up: an answer that nobody reads acknowledges nothing."""
+        self.connection.settimeout(0)
+        try:
+            return not self.connection.recv(1, socket.MSG_PEEK)
+        except (BlockingIOError, ValueError):  # ValueError: TLS has no flags
+            return False
+        except OSError:
+            return True
+        finally:
+            self.connection.settimeout(None)
 
     def _reply(
         self, status: int, body: bytes, content_type: str, extra: list[tuple[str, str]], *, drip: bool = False

@@ -23,6 +23,7 @@ CONTENT_TYPES: dict[Encoding, str] = {"protobuf": "application/x-protobuf", "jso
 WBITS = {"gzip": 31, "deflate": 15}
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 5.0  # seconds
 LONGEST_REQUESTED_PAUSE = 300.0
+LAST_CHANCE = 0.15  # seconds for a server that has failed before, when the process ends
 WORDS_OF_OTHERS = 200  # characters of a server's message that go into a log line
 WHAT_NOW = "the data is kept for a while, then dropped and counted"
 
@@ -65,6 +66,8 @@ class OtlpHttp:
         ending = worker.cutoff() != worker.NEVER
         if now < server.not_before and not ending:
             return Outcome.RETRY, 0
+        if ending and server.failures:
+            deadline = min(deadline, now + LAST_CHANCE)
         try:
             response = server.connection.post(
                 endpoint.target,

@@ -17,6 +17,7 @@ from otel_openstack.runtime.originals import monotonic
 
 NEVER = float("inf")
 RUN_TIME = 10.0  # seconds that a job may take when nobody is waiting for it
+LEAST = 0.4  # of the patience is left, however long a send has been under way when the process ends
 SHARE = 0.6  # of the time left at the end goes to each job that is not the last one
 
 
@@ -41,6 +42,7 @@ class _Life:
         self.running = False
         self.stopping = False
         self.abandoned = False
+        self.moved = 0.0  # when the run under way began, or the collector last took something
         self.cutoff = NEVER  # when a send has to give up, whatever its own deadline says
         self.patience = 0.0
         self.soft = NEVER  # the end of the final round if nothing moves
@@ -113,8 +115,9 @@ def cutoff() -> float:
 def progress() -> None:
     """Say that the collector took something: at the end of the process it then gets more time, within the bound."""
     life = _life
+    life.moved = monotonic()
     if life.stopping:
-        life.cutoff = min(life.hard, max(life.cutoff, monotonic() + life.patience))
+        life.cutoff = min(life.hard, max(life.cutoff, life.moved + life.patience))
 
 
 def finish(patience: float, hard: float) -> bool:
@@ -130,8 +133,11 @@ def finish(patience: float, hard: float) -> bool:
     """
     life = _life
     now = monotonic()
-    life.patience, life.soft, life.hard = patience, now + patience, now + hard
-    life.cutoff = now + patience / 2  # for a send that is under way
+    # A send under way has used some of the patience already. What is left is all for it: to break it off and send the
+    # same again would only double the data.
+    left = max(LEAST * patience, patience - (now - life.moved)) if life.moved else patience
+    life.patience, life.soft, life.hard = patience, now + left, now + hard
+    life.cutoff = life.soft
     life.stopping = True
     if not life.running:
         _final_round(life)
@@ -195,9 +201,11 @@ def _round(life: _Life, due: dict[int, float]) -> None:
         now = monotonic()
         if everything or job.name in woken or due.get(id(job), now) <= now:
             due[id(job)] = now + job.interval
+            life.moved = now
             _run(job, now + RUN_TIME, final=False)
         if life.stopping:
-            return
+            return  # with `moved` as it is: the end of the process has come in the middle of a send
+    life.moved = 0.0
     if everything:
         _answer(life)
 
