@@ -173,6 +173,7 @@ def _pending() -> Iterator[tuple[int, tuple[str]]]:
 
 
 def _listen(module: ModuleType) -> None:
+    """Listen at the classes; only when the whole package is imported, its own parts are not ready before."""
     from sqlalchemy import event
     from sqlalchemy.engine import Engine
     from sqlalchemy.pool import Pool
@@ -192,7 +193,7 @@ def install() -> None:
         return
     db_engines.subscribe(_remember_name)
     _close.append(lambda: db_engines.unsubscribe(_remember_name))
-    _close.append(when_imported("sqlalchemy.engine", _listen))
+    _close.append(when_imported("sqlalchemy", _listen))
     _close.append(metrics.observe(instruments.DB_CLIENT_CONNECTION_COUNT, _counts).close)
     _close.append(metrics.observe(instruments.DB_CLIENT_CONNECTION_MAX, _limits).close)
     _close.append(metrics.observe(instruments.DB_CLIENT_CONNECTION_PENDING_REQUESTS, _pending).close)
