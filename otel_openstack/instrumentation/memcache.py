@@ -1,5 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Calls of memcached: counted into the totals of the request that makes them; spans at level detailed.
+"""Calls of memcached: counted into the totals of the request that makes them.
+
+At level basic a call that fails or is slow is a span too, at level detailed every one.
 
 pymemcache (dogpile.cache, oslo.cache's pool, tooz) and python-memcached (keystonemiddleware, oslo.cache). The places
 are those that go to the network once, below the methods that share them; keys are never looked at: they are made of
@@ -8,12 +10,12 @@ tokens.
 
 from __future__ import annotations
 
-from time import perf_counter
+from time import perf_counter, time_ns
 from typing import Any
 
 from opentelemetry.trace import SpanKind
 
-from otel_openstack import levels, tracing
+from otel_openstack import levels, settings, tracing
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch
 from otel_openstack.semconv import attributes as attr
@@ -32,15 +34,13 @@ class Call:
     def before(self, client: Any, *args: Any, **kwargs: Any) -> Any:
         if levels.active(Level.DETAILED, GROUP):
             operation = self._name(args)
-            attributes = {attr.DB_SYSTEM_NAME: "memcached", attr.DB_OPERATION_NAME: operation, **_server(client)}
-            return tracing.child(SCOPE, operation, SpanKind.CLIENT, attributes)
+            return tracing.child(SCOPE, operation, SpanKind.CLIENT, _attributes(operation, client))
         totals = tracing.totals()
-        return None if totals is None else (totals, perf_counter())
+        return None if totals is None else (totals, perf_counter(), self._name(args), client)
 
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
         if isinstance(state, tuple):
-            totals, start = state
-            totals.add_cache(perf_counter() - start)
+            _count(state, error)
         else:
             state.totals.add_cache(perf_counter() - state.start)
             state.finish(error=error)
@@ -48,6 +48,21 @@ class Call:
     def _name(self, args: tuple[Any, ...]) -> str:
         name = args[self._place] if self._place is not None and len(args) > self._place else self._operation
         return name.decode("ascii", "replace") if isinstance(name, bytes) else str(name)
+
+
+def _count(state: tuple[tracing.Totals, float, str, Any], error: BaseException | None) -> None:
+    """Add a call to the totals; one that failed or was slow becomes a span as well, as with the database."""
+    totals, start, operation, client = state
+    seconds = perf_counter() - start
+    totals.add_cache(seconds)
+    if error is not None or seconds >= settings.get().slow_call_threshold:
+        end = time_ns()
+        attributes = _attributes(operation, client)
+        tracing.leaf(SCOPE, operation, SpanKind.CLIENT, attributes, end - int(seconds * 1e9), end, error)
+
+
+def _attributes(operation: str, client: Any) -> dict[str, Any]:
+    return {attr.DB_SYSTEM_NAME: "memcached", attr.DB_OPERATION_NAME: operation, **_server(client)}
 
 
 def _server(client: Any) -> dict[str, Any]:
