@@ -14,7 +14,7 @@ from typing import Any
 
 from otel_openstack.analysis import distribution, otlp
 from otel_openstack.analysis.distribution import Distribution
-from otel_openstack.analysis.otlp import Recording, Request, Value
+from otel_openstack.analysis.otlp import Request, Value
 
 TEMPORALITY = ("UNSPECIFIED", "DELTA", "CUMULATIVE")
 _DATA = (
@@ -161,11 +161,9 @@ class Metrics:
         self.start = 0
         self.end = 0
 
-    def read(self, requests: Iterable[Request]) -> Metrics:
-        for request in requests:
-            for group in otlp.items(request.body, "resourceMetrics", "resource_metrics"):
-                self._add_resource(group)
-        return self
+    def add(self, request: Request) -> None:
+        for group in otlp.items(request.body, "resourceMetrics", "resource_metrics"):
+            self._add_resource(group)
 
     def _add_resource(self, group: Mapping[str, Any]) -> None:
         resource = otlp.attributes(otlp.field(group.get("resource"), "attributes"))
@@ -214,9 +212,12 @@ class Metrics:
         return found
 
 
-def read(recording: Recording) -> Metrics:
-    """Read all metrics of a recording."""
-    return Metrics().read(recording.requests())
+def read(requests: Iterable[Request]) -> Metrics:
+    """Return the metrics in these requests."""
+    found = Metrics()
+    for request in requests:
+        found.add(request)
+    return found
 
 
 def lines(metric: Metric, *, by_attributes: bool = False) -> Iterator[Line]:

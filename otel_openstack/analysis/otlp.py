@@ -82,7 +82,7 @@ class Recording:
     @property
     def size(self) -> int:
         """Bytes on disk."""
-        return sum(_size(file) for file in self.files)
+        return sum(size_of(file) for file in self.files)
 
     def requests(self, only: Collection[Place] | None = None) -> Iterator[Request]:
         """Yield every request, or those at the given places."""
@@ -171,7 +171,8 @@ def _open(file: Path) -> BinaryIO:
     return cast("BinaryIO", gzip.open(file)) if file.suffix == ".gz" else file.open("rb")
 
 
-def _size(file: Path) -> int:
+def size_of(file: Path) -> int:
+    """Return the bytes of a file on disk, 0 if it is gone."""
     try:
         return file.stat().st_size
     except OSError:

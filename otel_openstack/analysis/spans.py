@@ -153,15 +153,16 @@ class Trace:
 
 
 class Index:
-    """All traces of a recording, found in one pass that keeps no span."""
+    """All traces of a recording, found in one pass over its requests that keeps no span."""
 
     def __init__(self, recording: Recording) -> None:
         self.recording = recording
         self.traces: dict[str, Trace] = {}
         self.by_request: dict[str, set[str]] = {}
-        for request in recording.requests():
-            for span in spans_of(request):
-                self._add(span, request.place)
+
+    def add(self, request: Request) -> None:
+        for span in spans_of(request):
+            self._add(span, request.place)
 
     def _add(self, span: Span, place: Place) -> None:
         trace = self.traces.get(span.trace_id)
@@ -170,6 +171,12 @@ class Index:
         trace.add(span, place)
         for request_id in span.request_ids():
             self.by_request.setdefault(request_id, set()).add(span.trace_id)
+
+    def read(self) -> Index:
+        """Add every request of the recording."""
+        for request in self.recording.requests():
+            self.add(request)
+        return self
 
     def newest_first(self) -> list[Trace]:
         return sorted(self.traces.values(), key=lambda trace: (trace.start, trace.trace_id), reverse=True)

@@ -8,7 +8,8 @@ from collections.abc import Iterator
 
 from otel_openstack.analysis import metrics as summaries
 from otel_openstack.analysis.metrics import Line, Metric, Metrics
-from otel_openstack.cli.reading import add_path, nothing, open_recording, tell_problems
+from otel_openstack.cli.main import CommandError
+from otel_openstack.cli.reading import add_path, nothing, open_recording, requests, tell_problems
 from otel_openstack.cli.terminal import Terminal, clean, columns_of, count, fit, quantity, terminal
 
 _COLUMNS = ("count", "p50", "p95", "max", "total", "last")
@@ -29,23 +30,17 @@ def configure(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> int:
     recording = open_recording(options.path)
-    found = summaries.read(recording)
+    found = summaries.read(requests(recording))
     if not found.by_key:
         raise nothing(recording, "metrics")
     tell_problems(recording)
     shown = _selected(found, options.service, options.metric)
     if not shown:
         names = ", ".join(clean(name) for name in list(found.services())[:30])
-        raise nothing_matches(names)
+        raise CommandError(f"no metric matches --service and --metric; services in the recording: {names}")
     for line in render(shown, terminal(), by_attributes=options.by_attributes):
         print(line)
     return 0
-
-
-def nothing_matches(names: str) -> Exception:
-    from otel_openstack.cli.main import CommandError
-
-    return CommandError(f"no metric matches --service and --metric; services in the recording: {names}")
 
 
 def _selected(found: Metrics, service: str | None, text: str | None) -> dict[str, list[Metric]]:

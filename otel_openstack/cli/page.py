@@ -11,11 +11,11 @@ from collections.abc import Iterable
 from datetime import datetime, timezone
 from pathlib import Path
 
-from otel_openstack.analysis import metrics as summaries
+from otel_openstack.analysis.metrics import Metrics
 from otel_openstack.analysis.page import MARK, Page
 from otel_openstack.analysis.spans import Index
 from otel_openstack.cli.main import CommandError
-from otel_openstack.cli.reading import add_path, nothing, open_recording, tell_problems
+from otel_openstack.cli.reading import add_path, nothing, open_recording, requests, tell_problems
 
 MOST_SPANS = 200_000
 
@@ -41,8 +41,10 @@ def run(options: argparse.Namespace) -> int:
     output: Path = options.output
     _check_output(output, force=options.force)
     recording = open_recording(options.path)
-    index = Index(recording)
-    found = summaries.read(recording)
+    index, found = Index(recording), Metrics()
+    for request in requests(recording):
+        index.add(request)
+        found.add(request)
     if not index.traces and not found.by_key:
         raise nothing(recording, "spans or metrics")
     tell_problems(recording)

@@ -5,13 +5,16 @@ from __future__ import annotations
 
 import argparse
 import sys
+from collections.abc import Iterator
+from itertools import accumulate
 from pathlib import Path
 
-from otel_openstack.analysis.otlp import ReadingError, Recording
+from otel_openstack.analysis.otlp import ReadingError, Recording, Request, size_of
 from otel_openstack.cli.main import CommandError
 from otel_openstack.cli.terminal import clean
 
 _MOST_WARNINGS = 20
+_LARGE = 16 * 1024 * 1024
 
 
 def add_path(parser: argparse.ArgumentParser) -> None:
@@ -26,6 +29,22 @@ def open_recording(path: Path) -> Recording:
         return Recording(path)
     except ReadingError as error:
         raise CommandError(str(error)) from error
+
+
+def requests(recording: Recording) -> Iterator[Request]:
+    """Yield the requests, telling on a terminal how far it is with a large recording."""
+    size = recording.size
+    told = size > _LARGE and sys.stderr.isatty()
+    before = [0, *accumulate(map(size_of, recording.files))]
+    shown = -1
+    for request in recording.requests():
+        share = 100 * (before[request.place.file] + request.place.offset) // size if told else shown
+        if share != shown:
+            shown = share
+            print(f"\rreading {clean(recording.path)}: {min(share, 99)} %", end="", file=sys.stderr, flush=True)
+        yield request
+    if told:
+        print("\r\x1b[K", end="", file=sys.stderr, flush=True)
 
 
 def tell_problems(recording: Recording) -> None:

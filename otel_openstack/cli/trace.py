@@ -11,7 +11,7 @@ from otel_openstack.analysis.spans import Index, Trace
 from otel_openstack.analysis.totals import PARTS, Totals, totals
 from otel_openstack.analysis.tree import Row, Tree
 from otel_openstack.cli.main import CommandError
-from otel_openstack.cli.reading import add_path, nothing, open_recording, tell_problems
+from otel_openstack.cli.reading import add_path, nothing, open_recording, requests, tell_problems
 from otel_openstack.cli.terminal import (
     Terminal,
     clean,
@@ -36,8 +36,8 @@ _TIMES = "\u00d7"
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show one trace as a tree: service, operation, duration, when it ran, and what it spent in databases and "
-        "caches. A call and its answer share a line (the caller's duration), repeated siblings too (\u00d711, their "
-        "sum). Without a selector: --latest, which is the newest trace that somebody asked for (no periodic, looping or "
+        "caches. A call and its answer share a line (the caller's duration), repeated siblings too (\u00d711, "
+        "their sum). Without a selector: --latest, which is the newest trace that somebody asked for (no periodic, looping or "
         "start-up work) and that more than one service took part in; if there is none, the newest one."
     )
     which = parser.add_mutually_exclusive_group()
@@ -58,6 +58,8 @@ def configure(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> int:
     recording = open_recording(options.path)
     index = Index(recording)
+    for request in requests(recording):
+        index.add(request)
     if not index.traces:
         raise nothing(recording, "spans")
     tell_problems(recording)

@@ -9,6 +9,7 @@ import os
 import select
 import shutil
 import subprocess
+import sys
 import tempfile
 import time
 from pathlib import Path
@@ -30,6 +31,16 @@ _OPTIONS = (
     "--window-size=1440,900",
 )
 
+_WIRE = """
+import os, sys
+commands, answers = (os.dup(int(number)) for number in sys.argv[1:3])
+above = [os.dup(commands) for _ in range(4)], os.dup(commands), os.dup(answers)
+os.dup2(above[1], 3)
+os.dup2(above[2], 4)
+os.execv(sys.argv[3], sys.argv[3:])
+"""
+"""Chromium reads commands at descriptor 3 and answers at 4."""
+
 
 class Browser:
     """One page. `complaints` collects what it logs: exceptions, console errors, breaches of the security policy."""
@@ -45,17 +56,10 @@ class Browser:
         assert EXECUTABLE
         command = [EXECUTABLE, *_OPTIONS, "--remote-debugging-pipe", f"--user-data-dir={self._profile}", "about:blank"]
 
-        def wire() -> None:  # Chromium reads commands at 3 and answers at 4
-            high = [os.dup(to_child), os.dup(from_child)]
-            os.dup2(os.dup(high[0]), 3)
-            os.dup2(os.dup(high[1]), 4)
-            os.set_inheritable(3, True)
-            os.set_inheritable(4, True)
-
+        pipes = (to_child, from_child)
         self._process = subprocess.Popen(
-            command,
-            preexec_fn=wire,
-            close_fds=False,
+            [sys.executable, "-c", _WIRE, *map(str, pipes), *command],
+            pass_fds=pipes,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
         )
