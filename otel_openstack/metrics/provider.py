@@ -88,8 +88,8 @@ class PullReader(MetricReader):
         """Collect.
 
         Args:
-            changed_only: what was recorded into since the last call, without asking the observable instruments of
-                others: how often those are read is theirs to choose, by the export interval.
+            changed_only: what was recorded into since the last call. Observable instruments are read at the export
+                interval only: some change with every export (the count of exported points), for ever.
         """
         joint = sdk_seam.collector(self)
         if isinstance(joint, Joint):
@@ -184,7 +184,7 @@ class Joint:
             batches = [
                 batch
                 for feed in feeds
-                if feed is not None
+                if feed is not None and not (changed_only and isinstance(feed.instrument, Observable))
                 for batch in feed.collect(start, now, changed_only=changed_only)
             ]
         catalog.complain()
