@@ -25,7 +25,7 @@ class Sink:
 
 def test_exporting_is_no_reason_to_export(telemetry):
     reader, sink = PullReader(), Sink()
-    build(readers=[reader])
+    provider = build(readers=[reader])
     handles = health.observe({"traces": []})
     account("metrics").reset()
     try:
@@ -44,5 +44,6 @@ def test_exporting_is_no_reason_to_export(telemetry):
         job.run(deadline, final=True)
         assert "items.delivered" in sink.payloads[-1]
     finally:
+        del provider
         for handle in handles:
             handle.close()
