@@ -4,7 +4,9 @@
 Leaves in the cloud's directory: otlp/, log/ and state/record.json:
     {"bare": [{"messages": {kind: count}}, ...],
      "ours": [{"steps": [...], "messages": {...}, "firehose": FILE}, ...],
-     "stopped": [{"name", "seconds", "killed"}, ...]}
+     "stopped": [{"name", "seconds", "killed"}, ...],
+     "no_mercy": [names of services whose workers uWSGI had to kill when there was no distribution],
+     "password": of everything, to search for}
 """
 
 from __future__ import annotations
@@ -15,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 import driver
 import lifecycle
+import services
 import witness
 from progress import say
 
@@ -23,16 +26,18 @@ if TYPE_CHECKING:
 
 DRIVES = (1, 1, 8)  # servers at once; only the first two are compared with a bare cloud
 BARE_DRIVES = (1, 1)
+NO_MERCY = "NO MERCY"  # uWSGI's words
 
 
 def run(cloud: Cloud) -> None:
     say("without the distribution")
     cloud.options = replace(cloud.options, instrumented=False)
     bare, _ = _run(cloud, BARE_DRIVES)
+    no_mercy = [s.name for s in services.SERVICES if NO_MERCY in (cloud.log / f"{s.name}.log").read_text()]
     say("with the distribution")
     cloud.options = replace(cloud.options, instrumented=True)
     ours, stopped = _run(cloud, DRIVES)
-    result = {"bare": bare, "ours": ours, "stopped": stopped, "password": cloud.password}
+    result = {"bare": bare, "ours": ours, "stopped": stopped, "no_mercy": no_mercy, "password": cloud.password}
     (cloud.state / "record.json").write_text(json.dumps(result, indent=1))
 
 

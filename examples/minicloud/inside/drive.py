@@ -68,7 +68,7 @@ def drive(cloud, servers):
     with step("server stop"):
         cloud.compute.stop_server(server)
         settle(cloud, server, "SHUTOFF")
-    with step("server show (404)"), contextlib.suppress(openstack.exceptions.NotFoundException):
+    with step("server show, absent"), contextlib.suppress(openstack.exceptions.NotFoundException):
         cloud.compute.get_server("00000000-0000-0000-0000-000000000000")
     at_once(servers, lambda number: delete(cloud, made[number]))
     with step("image delete"):

@@ -1,0 +1,47 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The minimal cloud once in each concurrency mode, recorded and stopped; the tests read what it left.
+
+For work on the tests: MINICLOUD_VENV names an existing venv of the cloud, MINICLOUD_RECORDED a directory that a
+`python examples/minicloud record --dir DIRECTORY` has left, which is then taken for every mode.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from recorded import Run
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+DIRECTORY = ROOT / ".cache" / "cloud"
+VENV = Path(os.environ.get("MINICLOUD_VENV", ROOT / ".demo" / "venv"))
+WITHIN = 1200  # seconds
+
+
+@pytest.fixture(scope="session", params=["threading", "eventlet"])
+def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
+    """Everything that one run of the cloud left."""
+    existing = os.environ.get("MINICLOUD_RECORDED")
+    return Run(Path(existing)) if existing else Run(record(request.param, tmp_path_factory.mktemp(request.param)))
+
+
+def record(concurrency: str, kept: Path) -> Path:
+    command = [sys.executable, str(ROOT / "examples" / "minicloud"), "record", "--concurrency", concurrency]
+    command += ["--dir", str(DIRECTORY), "--venv", str(VENV)]
+    done = subprocess.run(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WITHIN
+    )
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout[-6000:]
+    for name in ("otlp", "log"):
+        shutil.copytree(DIRECTORY / name, kept / name)
+    (kept / "state").mkdir()
+    for path in (*(DIRECTORY / "state").glob("*.json"), *(DIRECTORY / "state").glob("firehose*.jsonl")):
+        shutil.copy(path, kept / "state")
+    return kept
