@@ -28,6 +28,7 @@ check: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python registry/generate.py --check
+	.venv/bin/python docs/generate.py --check
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 
 apt:
@@ -41,7 +42,7 @@ apt:
 # The environment in which contrib's SQLAlchemy instrumentor works: it refuses 2.1.
 .venv-sa20/installed: pyproject.toml
 	$(PYTHON) -m venv .venv-sa20
-	.venv-sa20/bin/python $(PIP) -e . 'SQLAlchemy>=2.0.49,<2.1' 'oslo.db>=18.1,<19' 'PyMySQL>=1.2,<2' 'pytest>=8.4,<10'
+	.venv-sa20/bin/python $(PIP) -e '.[test-sqlalchemy20]'
 	touch $@
 
 clean:
