@@ -29,7 +29,7 @@ class Session(NamedTuple):
 
 SESSIONS = (
     Session("libraries and servers", ".venv", ("tests", "--ignore=tests/sqlalchemy20", "--ignore=tests/cloud")),
-    Session("SQLAlchemy 2.0", ".venv-sa20", ("tests/sqlalchemy20",)),
+    Session("SQLAlchemy 2.0", ".venv-sa20", ("tests/sqlalchemy20", "tests/db")),
     Session("minimal cloud", ".venv", ("tests/cloud",)),
 )
 
