@@ -37,6 +37,8 @@ UNPACK = metrics.histogram("openstack.rpc.context.unpack.duration")
 # Where an exception that came back over the wire says what it was at the server.
 REMOTE_TYPE = "_otel_openstack_remote_type"
 
+MOST_ROUTES = 2000
+
 Begin = Callable[..., tuple[Any, Any]]
 
 _nothing = contextlib.nullcontext()
@@ -61,7 +63,21 @@ class Sending(NamedTuple):
     route: Route
 
 
+_routes: dict[tuple[Any, ...], Route] = {}
+
+
 def _route(driver: Any, target: Any, message: dict[str, Any], waits: bool) -> Route:
+    namespace, method = message.get("namespace"), message.get("method")
+    key = (names.broker(driver), target.topic, target.server, bool(target.fanout), namespace, method, waits)
+    found = _routes.get(key)
+    if found is None:
+        if len(_routes) >= MOST_ROUTES:
+            _routes.clear()
+        found = _routes[key] = _new_route(key[0], target, message, waits)
+    return found
+
+
+def _new_route(system: str, target: Any, message: dict[str, Any], waits: bool) -> Route:
     destination, template = names.destination(target)
     method = names.method(message.get("namespace"), names.topic(target.topic).base, message.get("method"))
     attributes = {
@@ -70,7 +86,6 @@ def _route(driver: Any, target: Any, message: dict[str, Any], waits: bool) -> Ro
         "openstack.rpc.call.type": "call" if waits else "fanout" if target.fanout else "cast",
         "messaging.destination.name": destination,
     }
-    system = names.broker(driver)
     if waits:
         return Route(method, SpanKind.CLIENT, "call", method, system, template, attributes)
     operation = f"{'fanout_cast' if target.fanout else 'cast'}{'_to_server' if target.server else ''}"

@@ -37,6 +37,9 @@ IDENTITY = (
     ("user_id", "openstack.user_id"),
 )
 
+# Neutron's versioned objects have a topic for each type and version: `neutron-vo-Port-1.11`.
+VERSIONED_TOPIC = re.compile(r"neutron-vo-\w+-\d+\.\d+")
+
 _ID = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _MOST = 1000  # topics remembered
 _SHORTEST_HOST = 3  # a shorter host name is likely a part of a word
@@ -51,6 +54,7 @@ class Topic(NamedTuple):
 
 
 _topics: dict[str, Topic] = {}
+_fields: tuple[object, frozenset[str]] = (None, frozenset())
 
 
 def topic(name: object) -> Topic:
@@ -69,6 +73,8 @@ def _parse(name: str) -> Topic:
     for known in DOTTED_TOPICS:
         if name == known or name.startswith(f"{known}."):
             return Topic(known, known if name == known else f"{known}.{{server}}")
+    if VERSIONED_TOPIC.fullmatch(name):
+        return Topic(name, name)
     head, dot, _ = name.partition(".")
     base = without_ids(head)
     return Topic(base, f"{base}.{{server}}" if dot else base)
@@ -114,12 +120,20 @@ def identity(context: Mapping[str, Any]) -> dict[str, str]:
     return {attribute: value[:_LONGEST] for attribute, value in told.items() if isinstance(value, str)}
 
 
+def fields() -> frozenset[str]:
+    """Return the keys that the propagator in force uses; asked for once, a composite one joins sets for it."""
+    global _fields
+    propagator = propagate.get_global_textmap()
+    if _fields[0] is not propagator:
+        _fields = propagator, frozenset(propagator.fields)
+    return _fields[1]
+
+
 def carrier(context: Any) -> dict[str, str]:
     """Return the propagation keys of a context off the wire; what is no string there is not trusted."""
     if not isinstance(context, Mapping):
         return {}
-    found = {key: context.get(key) for key in propagate.get_global_textmap().fields}
-    return {key: value for key, value in found.items() if isinstance(value, str)}
+    return {key: value for key in fields() if isinstance(value := context.get(key), str)}
 
 
 def stripped(context: dict[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:

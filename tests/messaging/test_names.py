@@ -25,6 +25,7 @@ from otel_openstack.instrumentation import oslo_messaging_names as names
         ("agent-6f2fc1f08b5c4a3b9f3b0d4e7c2a1b11", "agent-{id}", "agent-{id}"),
         ("ironic.conductor_manager", "ironic.conductor_manager", "ironic.conductor_manager"),
         ("ironic.conductor_manager.host1", "ironic.conductor_manager", "ironic.conductor_manager.{server}"),
+        ("neutron-vo-Port-1.11", "neutron-vo-Port-1.11", "neutron-vo-Port-1.11"),
         ("", "unknown", "unknown"),
         (None, "unknown", "unknown"),
     ],
