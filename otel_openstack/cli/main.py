@@ -4,12 +4,14 @@
 from __future__ import annotations
 
 import argparse
+import codecs
 import difflib
 import importlib
+import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 COMMANDS = {
     "trace": "show a recorded trace as a tree",
@@ -19,6 +21,7 @@ COMMANDS = {
 """A command is the module of its name in this package, with `configure(parser)` and `run(arguments) -> exit status`."""
 
 ERROR = 2
+_ALIKE = {"µ": "u", "…": "~"}
 
 
 class CommandError(Exception):
@@ -42,10 +45,21 @@ class _Parser(argparse.ArgumentParser):
         return ""
 
 
+class _Command(_Parser):
+    """The arguments of one command: what it does not know it says itself, with its own options at hand."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        known, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            self.error(f"unrecognized arguments: {' '.join(unknown)}")
+        return known, []
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line; return its exit status: 0, or 2 after an error that stands on stderr in one line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     try:
+        _take_any_text()
         options, run = _parse(words)
         status = run(options)
         sys.stdout.flush()
@@ -62,7 +76,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parse(words: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Namespace], int]]:
     parser = _Parser(prog="otel-openstack", description="Reads what OpenStack services recorded of themselves.")
-    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
+    commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True, parser_class=_Command)
     chosen = next((word for word in words if word in COMMANDS), None)
     for name, help_text in COMMANDS.items():
         command = commands.add_parser(name, help=help_text, allow_abbrev=False)
@@ -72,6 +86,21 @@ def _parse(words: list[str]) -> tuple[argparse.Namespace, Callable[[argparse.Nam
             command.set_defaults(run=module.run)
     options = parser.parse_args(words)
     return options, options.run
+
+
+def _take_any_text() -> None:
+    """Where the output has no Unicode, print the like of it instead of failing."""
+    codecs.register_error("otel_openstack_alike", _alike)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="otel_openstack_alike")
+
+
+def _alike(error: UnicodeError) -> tuple[str, int]:
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    text = error.object[error.start : error.end]
+    return "".join(_ALIKE.get(char) or char.encode("unicode_escape").decode() for char in text), error.end
 
 
 def _one_line(message: str) -> str:

@@ -39,7 +39,7 @@ def run(options: argparse.Namespace) -> int:
         names = ", ".join(clean(name) for name in list(found.services())[:30])
         raise CommandError(f"no metric matches --service and --metric; services in the recording: {names}")
     for line in render(shown, terminal(), by_attributes=options.by_attributes):
-        print(line)
+        print(line.rstrip())
     return 0
 
 

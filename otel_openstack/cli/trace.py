@@ -27,18 +27,20 @@ from otel_openstack.cli.terminal import (
 DEFAULT_LINES = 90
 _DURATION = 8
 _DEEPEST = 24
-_BRANCHES = {True: ("├─ ", "└─ ", "│  ", "   "), False: ("|- ", "`- ", "|  ", "   ")}
+_BRANCHES = {True: ("├ ", "└ ", "│ ", "  "), False: ("| ", "` ", "| ", "  ")}
 _MARKS = {True: (" ", "╸", "╺", "━"), False: (" ", "-", "-", "=")}
 _LISTED = 40
+_SEPARATOR = {True: " \u00b7 ", False: ", "}
 _TIMES = "\u00d7"
+_FAILED = {True: "\u2717", False: "!"}
 
 
 def configure(parser: argparse.ArgumentParser) -> None:
     parser.description = (
         "Show one trace as a tree: service, operation, duration, when it ran, and what it spent in databases and "
         "caches. A call and its answer share a line (the caller's duration), repeated siblings too (\u00d711, "
-        "their sum). Without a selector: --latest, which is the newest trace that somebody asked for (no periodic, looping or "
-        "start-up work) and that more than one service took part in; if there is none, the newest one."
+        "their sum). Without a selector: --latest, which is the newest trace that somebody asked for (no periodic, "
+        "looping or start-up work) and that more than one service took part in; if there is none, the newest one."
     )
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--trace-id", metavar="ID", help="the trace with this id, or the only one that begins so")
@@ -127,7 +129,7 @@ def _head(tree: Tree, screen: Terminal) -> list[str]:
         facts.append(f"{tree.duplicates} spans recorded twice")
     if tree.orphans:
         facts.append(f"{len(tree.orphans)} missing parent{'s' * (len(tree.orphans) != 1)}")
-    separator = " · " if screen.unicode else ", "
+    separator = _SEPARATOR[screen.unicode]
     title = f"{clean(first.service)}  {clean(first.name)}"
     return [
         screen.style(fit(title, screen.width).rstrip(), "bold"),
@@ -139,12 +141,13 @@ def _head(tree: Tree, screen: Terminal) -> list[str]:
 def _table(rows: list[Row], tree: Tree, screen: Terminal, colours: dict[str, str]) -> list[str]:
     labels = [_label(row, screen) for row in rows]
     notes = [_notes(row, screen) for row in rows]
-    longest_note = max((columns_of(error) + columns_of(note) + 2 for error, note in notes), default=0)
+    separator = _SEPARATOR[screen.unicode]
+    longest_note = max((columns_of(separator.join(note)) for note in notes), default=0)
     note_width = min(longest_note, screen.width * 3 // 10)
     longest_label = max(
         (columns_of(prefix + service + name + times) + 2 for prefix, service, name, times in labels), default=0
     )
-    label_width = min(longest_label, (screen.width - _DURATION - note_width - 4) * 2 // 3)
+    label_width = min(longest_label, screen.width - _DURATION - note_width - 6 - max(12, screen.width // 7))
     bar_width = screen.width - label_width - _DURATION - note_width - 6
     lines = []
     for row, label, note in zip(rows, labels, notes, strict=True):
@@ -153,7 +156,7 @@ def _table(rows: list[Row], tree: Tree, screen: Terminal, colours: dict[str, str
             _paint_label(label, label_width, colour, screen)
             + " " + fit(duration(row.shown.total), _DURATION, right=True)
             + "  " + screen.style(_bar(row, tree, bar_width, screen), "red" if row.errors else colour)
-            + "  " + _paint_notes(note, note_width, screen)
+            + "  " + _paint_notes(note, bool(row.errors), note_width, screen)
         )  # fmt: skip
     return [line.rstrip() for line in lines]
 
@@ -180,45 +183,44 @@ def _paint_label(label: tuple[str, str, str, str], width: int, colour: str, scre
     return screen.style(tail, "dim") + screen.style(painted, colour) + plain
 
 
-def _notes(row: Row, screen: Terminal) -> tuple[str, str]:
-    """Return (errors, what the spans spent elsewhere)."""
-    mark = "✗" if screen.unicode else "!"
-    failed = sum(span.error for span in row.shown.spans) or sum(span.error for span in row.spans)
+def _notes(row: Row, screen: Terminal) -> list[str]:
+    """Return what there is to say beside the bar, the errors first, then what matters most."""
+    spans = row.shown.spans
+    sums = totals(row.spans)
     errors = ", ".join(clean(error) for error in row.errors)
-    error = (
-        f"{mark} {f'{failed} of {len(row.shown.spans)}: ' if len(row.shown.spans) > 1 else ''}{errors}"
-        if errors
-        else ""
+    failed = sum(span.error for span in spans) or sum(span.error for span in row.spans)
+    share = f"{failed} of {len(spans)}: " if len(spans) > 1 else ""
+    answered = row.group.total if row.caller and row.caller.kind == "CLIENT" else row.shown.total
+    slow_way = row.shown.total - answered > max(row.shown.total // 4, 5_000_000)
+    notes = (
+        f"{_FAILED[screen.unicode]} {share}{errors}" if errors else "",
+        _part(sums, "db"),
+        f"queued {seconds(sums.queue_wait)}" if sums.queue_wait > 0.001 else "",  # noqa: PLR2004 - less explains nothing
+        f"server {duration(answered)}" if slow_way else "",
+        f"+{row.hidden} shorter spans" if row.hidden else "",
+        f"longest {duration(max(span.duration for span in spans))}" if len(spans) > 1 else "",
+        _part(sums, "cache"),
     )
-    notes = [f"max {duration(max(span.duration for span in row.shown.spans))}"] if len(row.shown.spans) > 1 else []
-    notes += _spent(totals(row.spans))
-    if (
-        row.caller
-        and row.caller.kind == "CLIENT"
-        and row.caller.total - row.group.total > max(row.caller.total // 4, 5_000_000)
-    ):
-        notes.append(f"server {duration(row.group.total)}")
-    if row.hidden:
-        notes.append(f"+{row.hidden} shorter spans")
-    return error, (" · " if screen.unicode else ", ").join(notes)
+    return [note for note in notes if note]
 
 
-def _spent(sums: Totals) -> list[str]:
-    notes = [
-        f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}"
-        for part in ("db", "cache")
-        if part in sums.calls
-    ]
-    if sums.queue_wait > 0.001:  # noqa: PLR2004 - below a millisecond it explains nothing
-        notes.append(f"queued {seconds(sums.queue_wait)}")
-    return notes
+def _part(sums: Totals, part: str) -> str:
+    return f"{part} {count(sums.calls[part])} in {seconds(sums.seconds[part])}" if part in sums.calls else ""
 
 
-def _paint_notes(note: tuple[str, str], width: int, screen: Terminal) -> str:
-    error, text = note
-    joined = "  ".join(part for part in note if part)
-    shown = fit(joined, width)
-    return screen.style(shown[: len(error)], "red") + screen.style(shown[len(error) :], "dim") if text or error else ""
+def _paint_notes(notes: list[str], failed: bool, width: int, screen: Terminal) -> str:
+    """Return as many notes as there is room for; the first in any case, cut if it must be."""
+    separator = _SEPARATOR[screen.unicode]
+    used = columns_of(notes[0]) if notes else 0
+    kept = notes[:1]
+    for note in notes[1:]:
+        if used + len(separator) + columns_of(note) <= width:
+            kept.append(note)
+            used += len(separator) + columns_of(note)
+    if failed:
+        first = fit(kept[0], width).rstrip()
+        return screen.style(first, "red") + screen.style("".join(separator + note for note in kept[1:]), "dim")
+    return screen.style(fit(separator.join(kept), width).rstrip(), "dim")
 
 
 def _bar(row: Row, tree: Tree, width: int, screen: Terminal) -> str:
