@@ -13,7 +13,7 @@ from typing import Any
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
 
-from otel_openstack import __version__, configuration, health, instrumentation, resource, settings
+from otel_openstack import __version__, configuration, health, instrumentation, process_metrics, resource, settings
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import choose
 from otel_openstack.exporters.accounting import account
@@ -53,6 +53,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         reader = _measure(plan)
         _export(plan, choices, tracer_provider, reader)
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
+        process_metrics.observe()
         instrumentation.install()
         _announce(choices)
         _started = True

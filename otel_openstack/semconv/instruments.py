@@ -9,6 +9,9 @@ from otel_openstack.semconv.model import Instrument
 
 SCHEMA_URL = "https://opentelemetry.io/schemas/1.44.0"
 
+CPYTHON_GC_COLLECTED_OBJECTS = "cpython.gc.collected_objects"
+CPYTHON_GC_COLLECTIONS = "cpython.gc.collections"
+CPYTHON_GC_UNCOLLECTABLE_OBJECTS = "cpython.gc.uncollectable_objects"
 DB_CLIENT_CONNECTION_COUNT = "db.client.connection.count"
 DB_CLIENT_CONNECTION_CREATE_TIME = "db.client.connection.create_time"
 DB_CLIENT_CONNECTION_MAX = "db.client.connection.max"
@@ -67,10 +70,51 @@ OTEL_OPENSTACK_ITEMS_DROPPED = "otel_openstack.items.dropped"
 OTEL_OPENSTACK_ITEMS_RECORDED = "otel_openstack.items.recorded"
 OTEL_OPENSTACK_PATCH_FAILURES = "otel_openstack.patch.failures"
 OTEL_OPENSTACK_QUEUE_LENGTH = "otel_openstack.queue.length"
+PROCESS_CONTEXT_SWITCHES = "process.context_switches"
+PROCESS_CPU_TIME = "process.cpu.time"
+PROCESS_MEMORY_USAGE = "process.memory.usage"
+PROCESS_OPEN_FILE_DESCRIPTOR_COUNT = "process.open_file_descriptor.count"
+PROCESS_THREAD_COUNT = "process.thread.count"
 RPC_CLIENT_CALL_DURATION = "rpc.client.call.duration"
 RPC_SERVER_CALL_DURATION = "rpc.server.call.duration"
 
 INSTRUMENTS: dict[str, Instrument] = {
+    CPYTHON_GC_COLLECTED_OBJECTS: Instrument(
+        name=CPYTHON_GC_COLLECTED_OBJECTS,
+        kind="counter",
+        unit="{object}",
+        description="Objects collected in a generation since the interpreter started.",
+        attributes=("cpython.gc.generation",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    CPYTHON_GC_COLLECTIONS: Instrument(
+        name=CPYTHON_GC_COLLECTIONS,
+        kind="counter",
+        unit="{collection}",
+        description="Collections of a generation since the interpreter started.",
+        attributes=("cpython.gc.generation",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    CPYTHON_GC_UNCOLLECTABLE_OBJECTS: Instrument(
+        name=CPYTHON_GC_UNCOLLECTABLE_OBJECTS,
+        kind="counter",
+        unit="{object}",
+        description="Objects found uncollectable in a generation since the interpreter started.",
+        attributes=("cpython.gc.generation",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
     DB_CLIENT_CONNECTION_COUNT: Instrument(
         name=DB_CLIENT_CONNECTION_COUNT,
         kind="updowncounter",
@@ -808,6 +852,66 @@ INSTRUMENTS: dict[str, Instrument] = {
         unit="{item}",
         description="Items that wait for their export.",
         attributes=("otel_openstack.signal",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    PROCESS_CONTEXT_SWITCHES: Instrument(
+        name=PROCESS_CONTEXT_SWITCHES,
+        kind="counter",
+        unit="{context_switch}",
+        description="Times that the processor was given to another thread.",
+        attributes=("process.context_switch.type",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    PROCESS_CPU_TIME: Instrument(
+        name=PROCESS_CPU_TIME,
+        kind="counter",
+        unit="s",
+        description="CPU time of the process.",
+        attributes=("cpu.mode",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    PROCESS_MEMORY_USAGE: Instrument(
+        name=PROCESS_MEMORY_USAGE,
+        kind="updowncounter",
+        unit="By",
+        description="Resident memory of the process.",
+        attributes=(),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    PROCESS_OPEN_FILE_DESCRIPTOR_COUNT: Instrument(
+        name=PROCESS_OPEN_FILE_DESCRIPTOR_COUNT,
+        kind="updowncounter",
+        unit="{file_descriptor}",
+        description="File descriptors that the process has open.",
+        attributes=(),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    PROCESS_THREAD_COUNT: Instrument(
+        name=PROCESS_THREAD_COUNT,
+        kind="updowncounter",
+        unit="{thread}",
+        description="Threads of the operating system in the process.",
+        attributes=(),
         level="basic",
         boundaries=None,
         observable=True,
