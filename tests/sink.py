@@ -23,6 +23,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 from typing import Any
 
 from google.protobuf import json_format
@@ -41,6 +42,7 @@ RESPONSES = {
     "logs": logs_service_pb2.ExportLogsServiceResponse,
 }
 REJECTED = {"traces": "rejected_spans", "metrics": "rejected_data_points", "logs": "rejected_log_records"}
+FILE_KEYS = {"traces": "resourceSpans", "metrics": "resourceMetrics", "logs": "resourceLogs"}
 HEX_FIELDS = ("traceId", "spanId", "parentSpanId")
 
 
@@ -146,6 +148,12 @@ class Sink:
     def __exit__(self, *_: object) -> None:
         self.ended.set()
         self._cleanup.close()
+
+    def read(self, path: Path) -> None:
+        """Take in what the file exporter wrote, as if it had come in requests."""
+        for line in path.read_bytes().splitlines():
+            signal = next(s for s, key in FILE_KEYS.items() if key in json.loads(line))
+            self.requests.append(Request(signal, str(path), {}, decode(signal, line, "json"), answered=True))
 
     def items(self, signal: str, *, answered: bool = True) -> list[tuple[dict[str, Any], str, Any]]:
         """Return what arrived of `signal`; by default only what was acknowledged with a 2xx."""

@@ -1,0 +1,88 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The ways in which a uWSGI worker ends, and what the application may do to `uwsgi.atexit`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import threading
+
+import pytest
+
+from tests.process_model import cells
+from tests.sink import Sink
+
+pytestmark = pytest.mark.servers
+
+INTERVAL = 1.0  # seconds between exports
+
+
+@pytest.fixture
+def sink():
+    with Sink() as sink:
+        yield sink
+
+
+def test_a_master_that_only_loads_the_launcher_has_no_thread_of_ours(sink):
+    with cells.serving("uwsgi-lazy", sink) as server:
+        worker = server.get()
+        assert _threads(server.process.pid) == 1
+        assert _threads(worker) >= 2
+        server.end()
+
+
+def test_an_application_that_takes_the_slot_at_exit_loses_nothing_and_is_called(sink):
+    with cells.serving("uwsgi-lazy", sink, "--processes", "1") as server:
+        server.get("/overwrite")
+        server.get()
+        before = len(sink.requests)
+        assert sink.wait(lambda: len(sink.requests) > before)  # the export thread has had a turn since
+        for _ in range(5):
+            server.get()
+        server.end()
+        assert sink.spans_by_pid() == server.worked()
+        assert sum(server.witnessed("mine").values()) == 1
+
+
+def test_recycled_workers_lose_nothing(sink):
+    options = ("--max-requests", "5", "--min-worker-lifetime", "0")
+    with cells.serving("uwsgi-lazy", sink, *options) as server:
+        for _ in range(40):
+            server.get()
+        server.end()
+        assert len(server.worked()) > 3, server.log.read_text()
+        assert sink.spans_by_pid() == server.worked(), server.log.read_text()
+
+
+def test_a_busy_worker_loses_at_most_one_interval(sink):
+    with cells.serving("uwsgi-lazy", sink, "--processes", "1") as server:
+        for _ in range(5):
+            server.get()
+        done = sum(server.worked().values())
+        thread = threading.Thread(target=_try, args=(server, "/busy"))
+        thread.start()
+        assert sink.wait(lambda: sum(server.worked().values()) == done + 1)
+        # An interval later all that was recorded has left, also while the worker is busy.
+        assert sink.wait(lambda: len(sink.spans()) >= done, INTERVAL + 2)
+        server.end()
+        thread.join()
+        assert done <= len(sink.spans()) <= done + 1
+
+
+@pytest.mark.parametrize("state", ["hanging", "blackhole"])
+def test_uwsgi_never_has_to_kill_a_worker(state):
+    with Sink(state) as sink, cells.serving("uwsgi-lazy", sink) as server:
+        for _ in range(10):
+            server.get()
+        assert server.end(signal.SIGINT) < cells.UWSGI_LOOK * 3
+        assert "NO MERCY" not in server.log.read_text()
+
+
+def _threads(pid: int) -> int:
+    return len(os.listdir(f"/proc/{pid}/task"))
+
+
+def _try(server: cells.Server, path: str) -> None:
+    with contextlib.suppress(OSError, ValueError):
+        server.get(path, timeout=30)
