@@ -4,10 +4,11 @@
 | library, service                        | where the template comes from                                   |
 |-----------------------------------------|-----------------------------------------------------------------|
 | Routes: nova, cinder, glance, placement | the route that `Mapper` matched, regular expressions taken out  |
-| Flask: keystone                         | `url_rule` of the request, when the response is started         |
+| Flask: keystone                         | `url_rule` of the request that is dispatched                    |
 | pecan: neutron, ironic, barbican        | the path with what `_lookup` and the controller took as arguments replaced |
 | falcon: zaqar                           | the responder's `uri_template`                                  |
 | swift's proxy                           | which of account, container and object the path has             |
+| documents of versions                   | `/` and what looks like `/v2.1` and was found                    |
 
 The prefix under which the application is mounted (SCRIPT_NAME) comes in front. Where nobody routed the request (404s,
 what a filter answered) there is no http.route, and the span's name is the method alone: never the raw path.
@@ -18,6 +19,7 @@ from __future__ import annotations
 import functools
 import inspect
 import re
+import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
 from time import perf_counter
@@ -25,7 +27,6 @@ from typing import Any
 
 from otel_openstack.instrumentation import templates
 from otel_openstack.instrumentation.wsgi_environ import FLAG, text
-from otel_openstack.levels import Level
 from otel_openstack.patching import Patch
 
 LONGEST = 256
@@ -104,19 +105,23 @@ class SwiftController:
 
 
 class FlaskDispatch:
-    """`Flask.full_dispatch_request`: only for the time at which it begins."""
+    """`Flask.full_dispatch_request`: the rule is matched; once the request is answered nothing tells which it was."""
 
     def before(self, application: Any, *args: Any) -> Any:
-        exchange = inspect.getmodule(type(application)).request.environ.get(FLAG)  # type: ignore[union-attr]
+        request = args[0].request if args else sys.modules["flask.globals"].request  # later releases pass the context
+        exchange = request.environ.get(FLAG)
         if exchange is not None:
             exchange.dispatched = perf_counter()
+            if request.url_rule is not None:
+                rule = _FLASK_ARGUMENT.sub(r"{\1}", request.url_rule.rule)
+                exchange.route = bounded(prefix(request.environ) + rule)
 
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
         pass
 
 
-def _patch(name: str, module: str, attribute: str, hook: Any, level: Level = Level.BASIC) -> Patch:
-    return Patch(name=name, module=module, attribute=attribute, level=level, group="http", hook=hook)
+def _patch(name: str, module: str, attribute: str, hook: Any) -> Patch:
+    return Patch(name=name, module=module, attribute=attribute, group="http", hook=hook)
 
 
 PATCHES: tuple[Patch, ...] = (
@@ -126,28 +131,36 @@ PATCHES: tuple[Patch, ...] = (
     _patch("pecan.lookup.rest", "pecan.rest", "handle_lookup_traversal", PecanLookup),  # its own name for it
     _patch("falcon.route", "falcon.app", "App._get_responder", FalconResponder),
     _patch("swift.route", "swift.proxy.server", "Application.get_controller", SwiftController),
-    _patch("flask.dispatch", "flask.app", "Flask.full_dispatch_request", FlaskDispatch, Level.DEEP),
+    _patch("flask.route", "flask.app", "Flask.full_dispatch_request", FlaskDispatch),
 )
 
 _looked_up: ContextVar[list[tuple[Any, int, int]] | None] = ContextVar("otel_openstack_pecan_lookup", default=None)
 _pecan_routes = templates.Bound(1000)  # should a service's lookups be unlike all that are known, there is an end
 
+OK = 200
+_VERSION = re.compile(r"/v\d(\.\d{1,2})?/?")
 _FLASK_ARGUMENT = re.compile(r"<(?:[^<>:]*:)?([^<>]+)>")
 _COLLECTION_ARGUMENTS = frozenset({"collection", "resource_name", "version"})
 
 
-def of(environ: Mapping[str, Any], known: str | None) -> str | None:
-    """Return the route of a request whose application has returned; `known` is what a hook has found."""
+def of(environ: Mapping[str, Any], known: str | None, path: str, status: int | None) -> str | None:
+    """Return the route of a request whose application has returned.
+
+    Args:
+        environ: the request's environ, as the application left it.
+        known: what a hook has found.
+        path: the request's path as it came: a document of versions is its own route, where it was found.
+        status: the response's.
+
+    """
     if known is not None:
         return known
     route = environ.get("routes.route")
-    return bounded(prefix(environ) + routes_template(route)) if route is not None else None
-
-
-def of_flask(environ: Mapping[str, Any]) -> str | None:
-    """Return the route of a request that Flask answers just now: afterwards the request is gone from the environ."""
-    rule = getattr(getattr(environ.get("werkzeug.request"), "url_rule", None), "rule", None)
-    return bounded(prefix(environ) + _FLASK_ARGUMENT.sub(r"{\1}", rule)) if isinstance(rule, str) else None
+    if route is not None:
+        return bounded(prefix(environ) + routes_template(route))
+    if path == "/" or (status == OK and _VERSION.fullmatch(path)):
+        return path
+    return None
 
 
 def prefix(environ: Mapping[str, Any]) -> str:

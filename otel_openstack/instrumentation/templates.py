@@ -3,8 +3,9 @@
 
 The rule: a segment stays when it is a lower-case word of letters, dashes and underscores (`os-hypervisors`), a version
 (`v2.1`), an `OS-` extension of keystone (`OS-FEDERATION`) or the placeholder of another template; anything with digits,
-capitals or other characters in it is somebody's identifier. Names that look like words pass, so callers also bound the
-number of different templates (`Bound`).
+capitals or other characters in it is somebody's identifier. So is a word after a collection (`networks/private`),
+unless it is known as a part of the API (`servers/detail`). Other names that look like words pass, so callers also bound
+the number of different templates (`Bound`).
 """
 
 from __future__ import annotations
@@ -17,6 +18,11 @@ LONGEST = 256
 
 _LITERAL = re.compile(r"[a-z][a-z_-]{0,39}|v\d{1,2}(?:\.\d{1,2})?|OS-[A-Z0-9-]{1,24}|\{\w{1,40}\}")
 _WORDY_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{4,}|[a-f]{8,}")
+_COLLECTION = re.compile(r"[a-z_-]{2,}[^su\W]s")
+_BELOW_COLLECTION = frozenset({
+    "action", "actions", "config", "default", "defaults", "detail", "details", "members", "power", "provision",
+    "root", "statistics", "summary", "tags",
+})  # fmt: skip
 _SWIFT = re.compile(r"/v1(?:\.0)?/[A-Z]{1,16}_[^/]+(/[^/]+)?(/.+)?")
 
 
@@ -34,7 +40,18 @@ def of(path: str) -> str | None:
     if swift:
         container, blob = swift.groups()
         return "/v1/{account}" + ("/{container}" if container else "") + ("/{object}" if blob else "")
-    return "/".join(segment if not segment or literal(segment) else "{id}" for segment in path.split("/"))
+    segments = path.split("/")
+    return "/".join(map(_part, segments, ["", *segments]))
+
+
+def _part(segment: str, before: str) -> str:
+    if not segment:
+        return segment
+    if not literal(segment):
+        return "{id}"
+    item = _COLLECTION.fullmatch(before) is not None and literal(before)
+    known = segment in _BELOW_COLLECTION or segment.startswith(("os-", "OS-", "{"))
+    return "{id}" if item and not known else segment
 
 
 class Bound:

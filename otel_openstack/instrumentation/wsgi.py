@@ -90,6 +90,7 @@ class Exchange:
         "_last_ns",
         "_name",
         "_op",
+        "_path",
         "_sent_error",
         "_status",
         "_wait",
@@ -129,12 +130,14 @@ class Exchange:
         self.short = False
         self._facts: dict[str, Any] = {attr.HTTP_REQUEST_METHOD: method, attr.URL_SCHEME: scheme}
         self._wait = wsgi_environ.wait_in_queue(environ, time.time())
+        attributes = wsgi_environ.attributes(environ, self._facts)
+        self._path: str = attributes[attr.URL_PATH]
         self._name = method if method != wsgi_environ.OTHER else "HTTP"
         self._op = tracing.root(
             SCOPE,
             self._name,
             SpanKind.SERVER,
-            wsgi_environ.attributes(environ, self._facts),
+            attributes,
             carrier=environ,
             getter=wsgi_environ.GETTER,
         )
@@ -176,8 +179,6 @@ class Exchange:
 
     def _started(self, status: Any, headers: Any) -> None:
         self._status = int(status[:3])
-        if self.route is None:
-            self.route = routes.of_flask(self._environ)
         self._announced = self.request_id = None
         for name, value in headers:
             lower = name.lower()
@@ -299,7 +300,7 @@ class Exchange:
     def _settle(self, environ: dict[str, Any]) -> None:
         self.last_byte()
         facts = self._facts
-        self.route = routes.of(environ, self.route)
+        self.route = routes.of(environ, self.route, self._path, self._status)
         facts[attr.HTTP_ROUTE] = self.route
         facts[attr.HTTP_RESPONSE_STATUS_CODE] = self._status
         facts[attr.ERROR_TYPE] = self._error_type()

@@ -657,7 +657,7 @@ def test_threads_at_once_are_counted_exactly(telemetry: Telemetry) -> None:
 
 
 def test_the_route_names_the_span(telemetry: Telemetry, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(routes, "of", lambda environ, known: "/servers/{id}")
+    monkeypatch.setattr(routes, "of", lambda *_: "/servers/{id}")
     Server(Edge(answering([b""])), request())
     assert telemetry.span("GET /servers/{id}").attributes["http.route"] == "/servers/{id}"
     assert duration(telemetry).attributes["http.route"] == "/servers/{id}"

@@ -12,6 +12,7 @@ import falcon
 import flask
 import pecan
 import pytest
+import webob
 from pecan import rest
 from routes import Mapper
 from routes.middleware import RoutesMiddleware
@@ -130,6 +131,39 @@ def test_flask_as_in_keystone(telemetry: Telemetry) -> None:
     assert route(telemetry) == "/v3/users/{user_id}/projects/{number}"
     ask(mounted, "/v3/users/alice")
     assert route(telemetry) is None
+
+
+def test_flask_behind_a_filter_that_answers_later(telemetry: Telemetry) -> None:
+    class Service(flask.Flask):
+        pass
+
+    application = Service("demo")
+    application.add_url_rule("/v3/users/<user_id>", view_func=lambda user_id: user_id)
+
+    def waiting(environ: dict[str, Any], start_response: Any) -> Any:
+        return webob.Request(environ).get_response(application)(environ, start_response)
+
+    assert ask(waiting, "/v3/users/alice") == b"alice"
+    assert route(telemetry) == "/v3/users/{user_id}"
+
+
+@pytest.mark.parametrize(
+    ("path", "status", "expected"),
+    [
+        ("/", "300 Multiple Choices", "/"),
+        ("/v2.1", "200 OK", "/v2.1"),
+        ("/v3/", "200 OK", "/v3/"),
+        ("/v9", "404 Not Found", None),
+        ("/v2.1/servers", "200 OK", None),
+    ],
+)
+def test_documents_of_versions(telemetry: Telemetry, path: str, status: str, expected: str | None) -> None:
+    def versions(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+        start_response(status, [])
+        return [b""]
+
+    ask(versions, path)
+    assert route(telemetry) == expected
 
 
 class NodeStates(rest.RestController):
@@ -297,6 +331,14 @@ def test_time_until_the_controller() -> None:
         (f"/v2/{HEX}/volumes", "/v2/{id}/volumes"),
         ("/v3/OS-FEDERATION/identity_providers/Corp", "/v3/OS-FEDERATION/identity_providers/{id}"),
         ("/traits/CUSTOM_GOLD", "/traits/{id}"),
+        ("/v2.0/networks/private", "/v2.0/networks/{id}"),
+        ("/v3/users/alice/projects", "/v3/users/{id}/projects"),
+        ("/v3/projects/a/users/b/roles/c", "/v3/projects/{id}/users/{id}/roles/{id}"),
+        ("/v3/auth/tokens", "/v3/auth/tokens"),
+        (f"/v2.1/servers/{UUID}/action", "/v2.1/servers/{id}/action"),
+        (f"/v1/nodes/{UUID}/states/power", "/v1/nodes/{id}/states/power"),
+        ("/v2.0/security-groups", "/v2.0/security-groups"),
+        ("/v3/OS-OAUTH1/access_tokens/OS-X/status/word", "/v3/OS-OAUTH1/access_tokens/OS-X/status/word"),
         ("/v1/AUTH_abc/photos/2026/11/a.jpg", "/v1/{account}/{container}/{object}"),
         ("/v1/AUTH_abc/photos", "/v1/{account}/{container}"),
         ("/v2/flavors/m1.tiny/host-12", "/v2/flavors/{id}/{id}"),
