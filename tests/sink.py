@@ -275,10 +275,12 @@ class _Handler(BaseHTTPRequestHandler):
             self.close_connection = True
         if self._client_is_gone():
             return
-        self._reply(
-            200, body, content_type, [("connection", "close")] if mode == "closing" else [], drip=mode == "drip"
-        )
-        request.answered = True
+        extra = [("connection", "close")] if mode == "closing" else []
+        request.answered = True  # before the client can know, so that nobody who does finds it missing
+        try:
+            self._reply(200, body, content_type, extra, drip=mode == "drip")
+        except OSError:
+            request.answered = False
 
     def _client_is_gone(self) -> bool:
         """Whether the client has given up: an answer that nobody reads acknowledges nothing."""
