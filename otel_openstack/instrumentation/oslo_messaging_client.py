@@ -1,6 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """RPC out: one span an operation, and context in the message.
 
+By the conventions a call, which waits for its result, is RPC: CLIENT here, SERVER there, named by its method. A cast or
+fanout is a message: PRODUCER here, CONSUMER there, named by operation and method, with the RPC attributes beside the
+messaging ones. Both sides are in one trace, parent and child: whoever receives it works for whoever sent it.
+
 The one hook is `Transport._send`: the same in every release, below the serializers (so the context is a plain dict that
 we may copy) and above the drivers. A call is a CLIENT span until its reply; a cast is a PRODUCER span until the broker
 has the message. oslo.messaging's own spans (18.3 on, by configuration) are replaced by nothing, so there is one span

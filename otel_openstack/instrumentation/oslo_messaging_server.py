@@ -3,7 +3,8 @@
 
 The span and rpc.server.call.duration begin where a worker takes the message; the wait between its arrival in the
 process and that moment is a histogram of its own and `openstack.request.queue_wait` on the span. Endpoint exceptions
-are caught inside `_process_incoming`, so they are read where they pass, at the dispatcher.
+are caught inside `_process_incoming`, so they are read where they pass, at the dispatcher. A server cannot tell a
+fanout from another cast: both are `cast` here.
 """
 
 from __future__ import annotations
@@ -22,10 +23,13 @@ DURATION = metrics.histogram("rpc.server.call.duration")
 WAIT = metrics.histogram("openstack.rpc.server.request.time_in_queue")
 REPLY = metrics.histogram("openstack.rpc.server.reply.duration")
 REPLY_ERRORS = metrics.counter("openstack.rpc.server.reply.errors")
+SENT = metrics.counter("messaging.client.sent.messages")
 CONSUMED = metrics.counter("messaging.client.consumed.messages")
 
 UNKNOWN_METHOD = "_OTHER"
 LATE_REPLY = "late_reply"
+REPLY_TEMPLATE = "reply_{id}"
+AMQP = "rabbitmq"  # the only broker whose driver waits for replies in this way
 REPLY_QUEUE_GONE = "oslo_messaging.exceptions.MessageUndeliverable"
 
 # Attributes of ours on oslo.messaging's own objects, which last as long as a message or a dispatcher.
@@ -157,14 +161,18 @@ def _expected(error: BaseException) -> bool:
 
 
 class Reply:
-    """Times the reply to a call, repetitions included."""
+    """Times and counts the reply to a call, repetitions included; a cast has none."""
 
-    def before(self, message: Any, *_args: Any, **_kwargs: Any) -> float | None:
-        return perf_counter() if getattr(message, "orig_msg_id", None) else None
+    def before(self, message: Any, *_args: Any, **_kwargs: Any) -> tuple[float, str] | None:
+        if not getattr(message, "orig_msg_id", None):
+            return None
+        return perf_counter(), names.broker(message.listener.driver)
 
-    def finish(self, start: float, result: Any, error: BaseException | None) -> None:
+    def finish(self, state: tuple[float, str], result: Any, error: BaseException | None) -> None:
+        start, system = state
         kind = metrics.error_type(error) if error is not None else None
         REPLY.record(perf_counter() - start, kind)
+        SENT.add(1, system, "reply", REPLY_TEMPLATE, kind)
         if kind is not None:
             REPLY_ERRORS.add(1, kind)
 
@@ -180,10 +188,11 @@ class AbandonedReply:
         """Nothing: `before` has counted."""
 
 
-class LateReply:
-    """Counts a reply for which nobody waits any more."""
+class ReplyReceived:
+    """Counts the replies that come, and those for which nobody waits any more."""
 
     def before(self, waiters: Any, msg_id: Any, message_data: Any) -> None:
+        CONSUMED.add(1, AMQP, "receive", REPLY_TEMPLATE, None)
         if msg_id not in waiters._queues:
             REPLY_ERRORS.add(1, LATE_REPLY)
 
@@ -223,5 +232,5 @@ PATCHES: tuple[Patch, ...] = (
         group="rpc",
         hook=AbandonedReply,
     ),
-    Patch("oslo_messaging.rpc.reply_late", _DRIVER, "ReplyWaiters.put", group="rpc", hook=LateReply),
+    Patch("oslo_messaging.rpc.reply_received", _DRIVER, "ReplyWaiters.put", group="rpc", hook=ReplyReceived),
 )

@@ -414,6 +414,13 @@ def test_the_firehose_has_each_message_once_with_both_its_spans(rabbit: Bus, bro
     replies = [m for m in messages if m.is_reply and m.kind == "publish"]
     assert len(replies) == 5
     assert not [m for m in replies if m.traceparent]
+    # And our counters agree with the broker's.
+    for name, kind in (
+        ("messaging.client.sent.messages", "publish"),
+        ("messaging.client.consumed.messages", "deliver"),
+    ):
+        number = sum(message.kind == kind for message in messages)
+        seen.wait(lambda name=name, number=number: sum(p.value or 0 for p in seen.points(name)) == number)
 
 
 def identity(span: SpanView) -> str:
@@ -426,11 +433,21 @@ def test_counters_of_messages(rabbit: Bus, seen: Telemetry) -> None:
     rabbit.client("compute").cast({}, "echo", value=1)
     for _ in range(2):
         assert endpoint.served.acquire(timeout=10)
-    sent = {p.attributes["messaging.operation.name"]: p.value for p in seen.points("messaging.client.sent.messages")}
-    assert sent == {"call": 1, "cast": 1}
-    (consumed,) = seen.wait(lambda: seen.points("messaging.client.consumed.messages"))
-    assert consumed.value == 2
-    assert consumed.attributes["messaging.destination.template"] == "compute"
+    seen.wait(lambda: len(seen.points("messaging.client.sent.messages")) == 3)
+
+    def counted(name: str) -> set[tuple[Any, ...]]:
+        keys = ("messaging.operation.name", "messaging.destination.template")
+        return {(*(point.attributes[key] for key in keys), point.value) for point in seen.points(name)}
+
+    assert counted("messaging.client.sent.messages") == {
+        ("call", "compute", 1),
+        ("cast", "compute", 1),
+        ("reply", "reply_{id}", 1),
+    }
+    assert counted("messaging.client.consumed.messages") == {
+        ("process", "compute", 2),
+        ("receive", "reply_{id}", 1),
+    }
 
 
 def test_undo_leaves_the_library_as_it_was(broker: RabbitMQ, telemetry: Telemetry) -> None:
