@@ -95,6 +95,20 @@ def test_attribute_constants_hold_every_label():
     assert attributes.HTTP_REQUEST_METHOD == "http.request.method"
 
 
+def test_the_package_uses_no_openstack_name_that_the_registry_lacks():
+    known = {name for group in groups() for name in (group.get("metric_name"), group.get("name"))} | {
+        item.get("id") for group in groups() for item in group.get("attributes", ())
+    }
+    unknown = {
+        (path.name, name)
+        for path in (ROOT / "otel_openstack").rglob("*.py")
+        if "semconv" not in path.parts and "analysis" not in path.parts  # which reads what others recorded, too
+        for name in re.findall(r'"(openstack\.[a-z0-9_.]*[a-z0-9])"', path.read_text())
+        if name not in known
+    }
+    assert unknown == set()
+
+
 VALID = """\
 groups:
   - id: metric.openstack.things
