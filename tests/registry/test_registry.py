@@ -68,11 +68,19 @@ def test_the_conventions_own_values_are_kept():
 
 def test_names_and_units_are_those_of_the_conventions_package():
     """The names without the prefix openstack are standard ones: the pinned conventions know each of them."""
-    from opentelemetry.semconv._incubating.metrics import db_metrics, http_metrics, messaging_metrics, rpc_metrics
+    from opentelemetry.semconv._incubating.metrics import (
+        cpython_metrics,
+        db_metrics,
+        http_metrics,
+        messaging_metrics,
+        process_metrics,
+        rpc_metrics,
+    )
     from opentelemetry.semconv.metrics import db_metrics as stable_db
     from opentelemetry.semconv.metrics import http_metrics as stable_http
 
     modules = [stable_http, stable_db, http_metrics, db_metrics, messaging_metrics, rpc_metrics]
+    modules += [process_metrics, cpython_metrics]
     known = {value for module in modules for value in vars(module).values() if isinstance(value, str)}
     ours = {name for name in INSTRUMENTS if not name.startswith(("openstack.", "otel_openstack."))}
     assert ours - known == set()
