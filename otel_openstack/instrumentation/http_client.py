@@ -144,13 +144,17 @@ def _urllib3_begin(pool: Any, conn: Any, method: Any, url: str, kwargs: dict[str
     scheme = pool.scheme
     place = _split(url) or (scheme, str(pool.host).strip("[]"), pool.port or PORTS.get(scheme, 0), url)
     outgoing = Outgoing(method, *place)
-    conn.__dict__[STATE] = DRIVEN
-    headers = kwargs.get("headers")
-    # A copy: the caller's mapping is used again for a retry, which has a context of its own.
-    if headers is not None and not _carries(headers):
-        copy = headers.copy()
-        copy.update(outgoing.headers())
-        kwargs["headers"] = copy
+    try:
+        conn.__dict__[STATE] = DRIVEN
+        headers = kwargs.get("headers")
+        # A copy: the caller's mapping is used again for a retry, which has a context of its own.
+        if headers is not None and not _carries(headers):
+            copy = headers.copy() if hasattr(headers, "copy") else dict(headers)
+            copy.update(outgoing.headers())
+            kwargs["headers"] = copy
+    except BaseException:
+        outgoing.finish(None, None)  # else it would stay current for ever
+        raise
     return outgoing
 
 

@@ -133,17 +133,12 @@ class Exchange:
         attributes = wsgi_environ.attributes(environ, self._facts)
         self._path: str = attributes[attr.URL_PATH]
         self._name = method if method != wsgi_environ.OTHER else "HTTP"
-        self._op = tracing.root(
-            SCOPE,
-            self._name,
-            SpanKind.SERVER,
-            attributes,
-            carrier=environ,
-            getter=wsgi_environ.GETTER,
-        )
-        move(inst.HTTP_SERVER_ACTIVE_REQUESTS, 1, self._facts)
         self._watch_environ(environ)
+        # From here on nothing may fail: a span that is current and has no end would be the parent of all that follows.
+        carrier, getter = environ, wsgi_environ.GETTER
+        self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, attributes, carrier=carrier, getter=getter)
         environ[FLAG] = self
+        move(inst.HTTP_SERVER_ACTIVE_REQUESTS, 1, self._facts)
 
     def _watch_environ(self, environ: dict[str, Any]) -> None:
         if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
@@ -336,9 +331,13 @@ class Exchange:
         op.finish(error=error, attributes=found, end_time_ns=self._last_ns)
 
     def _record(self) -> None:
-        facts, start = self._facts, self._op.start
-        record(inst.HTTP_SERVER_REQUEST_DURATION, self._last - start, facts)
+        record(inst.HTTP_SERVER_REQUEST_DURATION, self._last - self._op.start, self._facts)
         self._record_errors()
+        if metrics.histogram(inst.HTTP_SERVER_RESPONSE_BODY_SIZE).enabled:  # the level of all the others
+            self._record_details()
+
+    def _record_details(self) -> None:
+        facts, start = self._facts, self._op.start
         record(inst.HTTP_SERVER_REQUEST_BODY_SIZE, self.received or self._expected or 0, facts)
         record(inst.HTTP_SERVER_RESPONSE_BODY_SIZE, self.sent, facts)
         received = {**facts, attr.ERROR_TYPE: self.receive_error and metrics.error_type(self.receive_error)}
@@ -353,6 +352,8 @@ class Exchange:
             record(inst.OPENSTACK_WSGI_REQUEST_TIME_IN_QUEUE, self._wait, facts)
 
     def _record_errors(self) -> None:
+        if self.receive_error is None and self._sent_error is None:
+            return
         for phase, kind in (
             ("receive", self.receive_error and metrics.error_type(self.receive_error)),
             ("send", self._sent_error),

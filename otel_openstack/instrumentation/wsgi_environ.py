@@ -63,7 +63,7 @@ def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
             host, port = name, tail
     else:
         host, port = environ.get("SERVER_NAME"), environ.get("SERVER_PORT")
-    _put(found, attr.SERVER_ADDRESS, host, LONGEST["host"])
+    _put(found, attr.SERVER_ADDRESS, host.strip("[]") if isinstance(host, str) else None, LONGEST["host"])
     port = port or environ.get("SERVER_PORT")
     if isinstance(port, str) and port.isdecimal() and len(port) <= 5:  # noqa: PLR2004 digits of a port
         found[attr.SERVER_PORT] = int(port)

@@ -54,13 +54,13 @@ def _identity(environ: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             yield from _first(_HEADERS, environ.get)
         return
     keystone = environ.get("KEYSTONE_AUTH_CONTEXT")
-    if isinstance(keystone, Mapping):
+    if isinstance(keystone, dict):
         yield from _first(_CONTEXT, keystone.get)
         return
-    for key, context in list(environ.items()):
+    for key in environ:
         # nova.context, placement.context, neutron.context: an oslo.context RequestContext, also without keystone.
-        if isinstance(key, str) and key.endswith(".context") and hasattr(context, "user_id"):
-            yield from _first(_CONTEXT, lambda name, context=context: getattr(context, name, None))
+        if key[-8:] == ".context" and hasattr(environ[key], "user_id"):
+            yield from _first(_CONTEXT, lambda name, held=environ[key]: getattr(held, name, None))
             return
 
 
