@@ -34,12 +34,22 @@ Labels = tuple[tuple[str, str], ...]
 
 @dataclass(slots=True)
 class Point:
-    """One data point. Times are Unix nanoseconds; `value` is a histogram's count."""
+    """One data point. Times are Unix nanoseconds; of a histogram `value` is the count and `total` the sum."""
 
     start: int
     time: int
     value: float
-    spread: Distribution | None
+    total: float = 0.0
+    raw: Mapping[str, Any] | None = None
+    data: str = ""
+    parsed: Distribution | None = None
+
+    @property
+    def spread(self) -> Distribution | None:
+        """A histogram's buckets, made when asked for: of most points only the count is."""
+        if self.parsed is None and self.raw is not None:
+            self.parsed, self.raw = _spread(self.raw, self.data), None
+        return self.parsed
 
 
 @dataclass(slots=True)
@@ -56,8 +66,7 @@ class Series:
     restarts: int = 0
 
     def add(self, point: Point) -> None:
-        total = point.spread.total if point.spread else 0.0
-        self.history.append((point.start, point.time, point.value, total))
+        self.history.append((point.start, point.time, point.value, point.total))
         if self.delta:
             self._add_delta(point)
             return
@@ -72,7 +81,7 @@ class Series:
     def _add_delta(self, point: Point) -> None:
         known = self.last.get((0, 0))
         if known is None:
-            self.last[0, 0] = Point(0, point.time, point.value, point.spread)
+            self.last[0, 0] = point
             return
         known.time = max(known.time, point.time)
         known.value += point.value
@@ -250,9 +259,9 @@ def _point(raw: Mapping[str, Any], data: str) -> Point | None:
         if value is None:
             whole = otlp.field(raw, "asInt", "as_int")
             value = None if whole is None else float(otlp.integer(whole))
-        return None if value is None else Point(start, time, value, None)
-    spread = _spread(raw, data)
-    return Point(start, time, float(spread.count), spread)
+        return None if value is None else Point(start, time, value)
+    total = otlp.number(raw.get("sum")) or 0.0
+    return Point(start, time, float(max(0, otlp.integer(raw.get("count")))), total, raw, data)
 
 
 def _spread(raw: Mapping[str, Any], data: str) -> Distribution:

@@ -281,3 +281,24 @@ def test_the_entry_point_is_installed(cloud):
     done = subprocess.run([command, "trace", cloud], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stderr) == (0, "")
     assert "server create" in done.stdout
+
+
+def test_what_is_missing_is_said(tmp_path, capsys):
+    cloud = recorded.Cloud()
+    trace_id = cloud.new_trace()
+    root = cloud.span("nova-api", "POST /servers", 2)
+    lost = cloud.span("nova-compute", "build", 2, "00000000000000aa")
+    cloud.span("nova-compute", "notify", 4, lost["spanId"])
+    spans = [span for each in cloud.spans.values() for span in each]
+    recorded.write(tmp_path / "a.jsonl", [recorded.trace_request("nova-api", [*spans, root])])
+    out = run(capsys, "trace", tmp_path)[1]
+    assert "1 spans recorded twice" in out
+    assert "1 missing parent" in out
+    after = out.partition("Parent span 00000000000000aa was not recorded:\n")[2].splitlines()
+    assert [line.split()[:3][-1] for line in after[:2]] == ["build", "notify"]
+    recorded.write(tmp_path / "a.jsonl", [recorded.trace_request("nova-compute", [lost])])
+    assert "missing parent" in run(capsys, "trace", tmp_path)[1]
+    assert "(root not recorded)" in run(capsys, "trace", "--list", tmp_path)[1]
+    assert run(capsys, "page", tmp_path, "-o", tmp_path / "page.html")[0] == 0
+    data = json.loads((tmp_path / "page.html").read_text().partition('id="data">')[2].partition("</script>")[0])
+    assert (data["traces"][0]["id"], data["traces"][0]["missing"]) == (trace_id, {"0": "00000000000000aa"})
