@@ -122,13 +122,13 @@ def _head(tree: Tree, screen: Terminal) -> list[str]:
     services = len({span.service for span in tree.spans})
     errors = sum(span.error for span in tree.spans)
     facts = [
-        duration(tree.duration), f"{len(tree.spans)} spans", f"{services} service{'s' * (services != 1)}",
-        f"{errors} error{'s' * (errors != 1)}", f"started {moment(tree.start)}",
+        duration(tree.duration), _plural(len(tree.spans), "span"), _plural(services, "service"),
+        _plural(errors, "error"), f"started {moment(tree.start)}",
     ]  # fmt: skip
     if tree.duplicates:
-        facts.append(f"{tree.duplicates} spans recorded twice")
+        facts.append(f"{_plural(tree.duplicates, 'span')} recorded twice")
     if tree.orphans:
-        facts.append(f"{len(tree.orphans)} missing parent{'s' * (len(tree.orphans) != 1)}")
+        facts.append(_plural(len(tree.orphans), "missing parent"))
     separator = _SEPARATOR[screen.unicode]
     title = f"{clean(first.service)}  {clean(first.name)}"
     return [
@@ -136,6 +136,10 @@ def _head(tree: Tree, screen: Terminal) -> list[str]:
         screen.style(f"trace {first.trace_id}", "dim"),
         separator.join(facts),
     ]
+
+
+def _plural(number: int, noun: str) -> str:
+    return f"{count(number)} {noun}{'s' * (number != 1)}"
 
 
 def _table(rows: list[Row], tree: Tree, screen: Terminal, colours: dict[str, str]) -> list[str]:
