@@ -22,6 +22,7 @@ MODULES: tuple[str, ...] = (
     "oslo_log",
     # Context follows the work; pools and event loops.
     "threads",
+    "threads_pool",
     "futures",
     "futures_pools",
     "futurist",
