@@ -295,8 +295,8 @@ def test_what_is_missing_is_said(tmp_path, capsys):
     assert "1 span recorded twice" in out
     assert "1 missing parent" in out
     after = out.partition("Parent span 00000000000000aa was not recorded:\n")[2].splitlines()
-    assert after[0].startswith("nova-compute  build ")
-    assert after[1].startswith("\u2514 nova-compute  notify ")
+    assert after[0].startswith("nova-api  build ")
+    assert after[1].startswith("\u2514 nova-api  notify ")
     recorded.write(tmp_path / "a.jsonl", [recorded.trace_request("nova-compute", [lost])])
     assert "missing parent" in run(capsys, "trace", tmp_path)[1]
     assert "(root not recorded)" in run(capsys, "trace", "--list", tmp_path)[1]
