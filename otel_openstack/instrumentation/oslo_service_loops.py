@@ -17,6 +17,7 @@ from otel_openstack import tracing
 from otel_openstack.instrumentation import background
 from otel_openstack.instrumentation.background import Turn, function_name
 from otel_openstack.patching import Guard, Patch, guard
+from otel_openstack.patching.patch import Replace
 from otel_openstack.tracing.totals import Totals
 
 RUN = "oslo_service.looping_call"
@@ -36,15 +37,19 @@ class Starter(NamedTuple):
         return self.totals.alive() is not None
 
 
-class Start:
-    """Notes the request that starts a loop: its thread is the library's and carries no context."""
+def replace_start(original: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap `_start`, to note the request that starts a loop: its thread is the library's and carries no context."""
+    watch = guard(f"{RUN}.start")
 
-    def before(self, loop: Any, *_args: Any, **_kwargs: Any) -> None:
-        totals, captured = background.request(), tracing.capture()
-        setattr(loop, STARTER, Starter(captured, totals) if totals is not None and captured is not None else None)
+    @functools.wraps(original)
+    def _start(self: Any, *args: Any, **kwargs: Any) -> Any:
+        with watch:
+            totals, captured = background.request(), tracing.capture()
+            starter = Starter(captured, totals) if totals is not None and captured is not None else None
+            setattr(self, STARTER, starter)
+        return original(self, *args, **kwargs)
 
-    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
-        """Nothing: `before` has done it."""
+    return _start
 
 
 def _turn(function: Callable[..., Any], starter: Starter | None, watch: Guard) -> Callable[..., Any]:
@@ -75,9 +80,8 @@ def _turn(function: Callable[..., Any], starter: Starter | None, watch: Guard) -
 
 
 def _done(error: BaseException) -> bool:
-    from oslo_service.backend._common import loopingcall
-
-    return isinstance(error, loopingcall.LoopingCallDone)
+    # By name: where the class stands differs between releases.
+    return any(kind.__name__ == "LoopingCallDone" for kind in type(error).__mro__)
 
 
 def replace_run_loop(original: Callable[..., Any]) -> Callable[..., Any]:
@@ -97,17 +101,24 @@ def replace_run_loop(original: Callable[..., Any]) -> Callable[..., Any]:
     return _run_loop
 
 
-_COMMON = "oslo_service.backend._common.loopingcall"
+def before_backends(replace: Replace) -> Replace:
+    """Apply `replace` where the class is defined in `oslo_service.loopingcall` itself: before 4.2, without backends."""
+    return lambda original: replace(original) if original.__module__ == _BEFORE_BACKENDS else original
 
-PATCHES: tuple[Patch, ...] = (
-    Patch(f"{RUN}.start", _COMMON, "LoopingCallBase._start", group="periodic", hook=Start),
-    Patch(RUN, _COMMON, "LoopingCallBase._run_loop", group="periodic", replace=replace_run_loop),
-    # The threading backend has its own loop, which does not call the common one.
-    Patch(
-        f"{RUN}.threading",
-        "oslo_service.backend._threading.loopingcall",
-        "LoopingCallBase._run_loop",
-        group="periodic",
-        replace=replace_run_loop,
-    ),
+
+_COMMON = "oslo_service.backend._common.loopingcall"
+_THREADING = "oslo_service.backend._threading.loopingcall"  # has its own loop, which does not call the common one
+_BEFORE_BACKENDS = "oslo_service.loopingcall"
+
+PLACES: tuple[tuple[str, str, str, Replace], ...] = (
+    (f"{RUN}.start", _COMMON, "_start", replace_start),
+    (RUN, _COMMON, "_run_loop", replace_run_loop),
+    (f"{RUN}.threading", _THREADING, "_run_loop", replace_run_loop),
+    (f"{RUN}.start.before_4.2", _BEFORE_BACKENDS, "_start", before_backends(replace_start)),
+    (f"{RUN}.before_4.2", _BEFORE_BACKENDS, "_run_loop", before_backends(replace_run_loop)),
+)
+
+PATCHES: tuple[Patch, ...] = tuple(
+    Patch(name, module, f"LoopingCallBase.{method}", group="periodic", replace=replace)
+    for name, module, method, replace in PLACES
 )

@@ -79,4 +79,6 @@ PATCHES: tuple[Patch, ...] = (
     Patch(f"{START}.unforked", _THREADING, "ProcessLauncher.launch_service", group="periodic", rewrite=_unforked),
     Patch(f"{START}.thread", _THREADING, "Services.run_service", group="periodic", rewrite=_given),
     Patch(f"{START}.green", _EVENTLET, "Services.run_service", group="periodic", rewrite=_given),
+    # Before 4.2; since then the same class as one of those above, where a second shadow changes nothing.
+    Patch(f"{START}.before_4.2", "oslo_service.service", "Services.run_service", group="periodic", rewrite=_given),
 )
