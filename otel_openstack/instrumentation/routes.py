@@ -99,8 +99,8 @@ class SwiftController:
     def finish(self, request: Any, result: Any, error: BaseException | None) -> None:
         exchange = request.environ.get(FLAG)
         if exchange is not None and error is None and result[0] is not None:
-            names = (name for name in ("account", "container", "object") if result[1].get(f"{name}_name"))
-            exchange.route = "/v1" + "".join(f"/{{{name}}}" for name in names)
+            names = [name for name in ("account", "container", "object") if result[1].get(f"{name}_name")]
+            exchange.route = "/v1/" + "/".join(f"{{{name}}}" for name in names) if names else "/info"
             exchange.dispatched = perf_counter()
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 import http.client
 import socket
+import subprocess
+import sys
 import threading
 import urllib.error
 import urllib.request
@@ -364,3 +366,55 @@ def test_everything_is_put_back(telemetry: Telemetry) -> None:
     instrumentation.uninstall(["http_client"])
     assert all(vars(http.client.HTTPConnection)[name].__module__ == "http.client" for name in names)
     assert not hasattr(urllib3.connectionpool.HTTPConnectionPool._make_request, "__wrapped__")
+
+
+GREEN = """
+import eventlet
+eventlet.monkey_patch()
+import sys, threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+import requests
+from eventlet.green.http.client import HTTPConnection
+from otel_openstack import testing, settings, tracing, instrumentation
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):
+        self.send_response(200); self.send_header("Content-Length", "0"); self.end_headers()
+        seen.append((self.path, self.headers.get_all("traceparent")))
+    def log_message(self, *_): pass
+
+seen = []
+server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+port = server.server_address[1]
+with testing.recording(settings.Settings(strict=True)) as telemetry, telemetry.patched("http_client"):
+    def own():
+        connection = HTTPConnection("127.0.0.1", port)
+        connection.request("GET", "/own")
+        assert connection.getresponse().status == 200
+        connection.close()
+    requests.get(f"http://127.0.0.1:{port}/requests", timeout=5)
+    pool = eventlet.GreenPool()
+    for _ in range(20):
+        pool.spawn(own)
+    pool.waitall()
+    spans = [span for span in telemetry.spans() if span.kind == "CLIENT"]
+assert sorted(span.name for span in spans) == ["GET /own"] * 20 + ["GET /requests"], spans
+sent = {parents[0].split("-")[2] for _, parents in seen}
+assert sent == {f"{span.span_id:016x}" for span in spans}
+"""
+
+EARLY = """
+import sys
+from otel_openstack import instrumentation
+instrumentation.install()
+early = {"eventlet", "urllib3", "requests", "oslo_messaging", "oslo_service", "futurist", "pymemcache", "memcache",
+         "flask", "routes", "pecan", "wrapt"} & set(sys.modules)
+assert not early, early
+"""
+
+
+@pytest.mark.parametrize("program", [GREEN, EARLY], ids=["eventlet", "nothing is imported early"])
+def test_in_a_process_of_its_own(program: str) -> None:
+    done = subprocess.run([sys.executable, "-W", "ignore", "-c", program], timeout=60, capture_output=True, check=False)
+    assert done.returncode == 0, done.stderr.decode()
