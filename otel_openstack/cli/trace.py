@@ -74,13 +74,14 @@ def run(options: argparse.Namespace) -> int:
     limit = 0 if options.unfold else max(0, options.lines)
     for line in render(tree, screen, repeated=not options.unfold, limit=limit):
         print(line)
-    if others:
-        print(screen.style(f"{others} more traces match: --list shows all", "dim"))
+    for other in others[:_LISTED]:
+        name = f"{clean(other.service)}  {clean(other.name)}"
+        print(screen.style(f"also: --trace-id {other.trace_id}  {_plural(other.spans, 'span')}  {name}", "dim"))
     return 0
 
 
-def _choose(index: Index, options: argparse.Namespace) -> tuple[Trace, int]:
-    """Return the trace to show and how many others match too."""
+def _choose(index: Index, options: argparse.Namespace) -> tuple[Trace, list[Trace]]:
+    """Return the trace to show and the others that match too."""
     hint = f"`otel-openstack trace --list {options.path}` shows what there is"
     if options.trace_id is not None:
         found = index.with_prefix(options.trace_id)
@@ -90,16 +91,16 @@ def _choose(index: Index, options: argparse.Namespace) -> tuple[Trace, int]:
             raise CommandError(
                 f"{len(found)} traces begin with {options.trace_id or 'nothing'}: give more of the id; {hint}"
             )
-        return found[0], 0
+        return found[0], []
     if options.request_id is not None:
         found = index.with_request(options.request_id)
         if not found:
             raise CommandError(f"no span with request id {options.request_id} in {options.path}; {hint}")
-        return found[0], len(found) - 1
+        return found[0], found[1:]
     latest = index.latest()
     if latest is None:
         raise CommandError(f"no trace in {options.path}")
-    return latest, 0
+    return latest, []
 
 
 def render(tree: Tree, screen: Terminal, *, repeated: bool = True, limit: int = 0) -> list[str]:

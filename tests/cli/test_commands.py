@@ -74,6 +74,14 @@ def test_every_way_to_choose_a_trace(cloud, capsys):
     assert "periodic update_available_resource" in run(capsys, "trace", "--trace-id", periodic, cloud)[1]
 
 
+def test_all_traces_of_a_request_are_named(tmp_path, capsys):
+    first, second = recorded.record_cloud(tmp_path, creates=2)
+    out = run(capsys, "trace", "--request-id", recorded.REQUEST_ID, tmp_path)[1]
+    shown, also = sorted([first, second], key=lambda each: f"trace {each}" not in out)
+    assert f"trace {shown}" in out
+    assert out.splitlines()[-1] == f"also: --trace-id {also}  228 spans  driver  server create"
+
+
 def test_unfolded_and_shortened(cloud, capsys):
     unfolded = run(capsys, "trace", "--unfold", cloud)[1]
     assert unfolded.count("GET /v2.1/servers/{id} ") == 11
