@@ -16,6 +16,7 @@ from otel_openstack.analysis.page import MARK, Page
 from otel_openstack.analysis.spans import Index
 from otel_openstack.cli.main import CommandError
 from otel_openstack.cli.reading import add_path, nothing, open_recording, requests, tell_problems
+from otel_openstack.cli.terminal import clean
 
 MOST_SPANS = 200_000
 
@@ -52,7 +53,7 @@ def run(options: argparse.Namespace) -> int:
     page.add_traces(index, options.max_spans)
     page.add_metrics(found)
     write_page(output, page.html())
-    print(f"{output}: {len(index.traces)} traces, {len(found.by_key)} metrics")
+    print(f"{clean(output)}: {len(index.traces)} traces, {len(found.by_key)} metrics")
     return 0
 
 
