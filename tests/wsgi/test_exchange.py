@@ -17,7 +17,7 @@ import pytest
 from opentelemetry import trace
 
 from otel_openstack import settings, testing, tracing
-from otel_openstack.instrumentation import routes, wsgi
+from otel_openstack.instrumentation import routes, wsgi, wsgi_environ
 from otel_openstack.instrumentation.wsgi import Edge
 from otel_openstack.testing import Telemetry
 
@@ -661,3 +661,26 @@ def test_the_route_names_the_span(telemetry: Telemetry, monkeypatch: pytest.Monk
     Server(Edge(answering([b""])), request())
     assert telemetry.span("GET /servers/{id}").attributes["http.route"] == "/servers/{id}"
     assert duration(telemetry).attributes["http.route"] == "/servers/{id}"
+
+
+@pytest.mark.parametrize(
+    ("stamp", "expected"),
+    [
+        ("t=999.5", 0.5),
+        ("998", 2.0),
+        ("1000.5", 0.0),  # clocks of two hosts
+        ("1001.5", None),
+        ("300", None),
+        ("-1", None),
+        ("inf", None),
+        ("nan", None),
+        ("t=", None),
+    ],
+)
+def test_the_bounds_of_the_wait(stamp: str, expected: float | None) -> None:
+    assert wsgi_environ.wait_in_queue({"HTTP_X_REQUEST_START": stamp}, 1000.0) == expected
+
+
+def test_the_wait_that_mod_wsgi_tells() -> None:
+    stamp = f"{1_700_000_000_000_000}"
+    assert wsgi_environ.wait_in_queue({"mod_wsgi.queue_start": stamp}, 1_700_000_001.5) == 1.5
