@@ -7,7 +7,7 @@ are only increments and stores into one list. So an update is never seen by half
 in C) is consistent: its count belongs to its sum. A green thread can switch only in a call to the hub; there is none.
 
 A number that is not finite, or negative where that has no meaning, is left out as the SDK does. Interpreters without
-the GIL use `sharded`.
+the GIL use `sharded`. What a recorder needs stands in its defaults, which are quicker to reach than a closure.
 """
 
 from __future__ import annotations
@@ -64,15 +64,20 @@ class Histogram:
         return [0, *NO_EXTREMES, *(0 for _ in range(len(bounds) - 2))]
 
     def recorder(self, cell: Cell, bounds: list[float]) -> Record:
-        def record(value: float) -> None:
-            if 0.0 <= value < 1e999:  # noqa: PLR2004 infinity; a constant is quicker than a name
-                index = bisect_left(bounds, value)
+        def record(value: float, cell: Cell = cell, bounds: list[float] = bounds, bisect: Any = bisect_left) -> None:
+            index = bisect(bounds, value)
+            if index:  # what is not a number is found before every bound
+                # Negative and infinite values would be a new min or max, so they need looking for in there only.
+                if value < cell[1]:
+                    if value < 0.0:
+                        return
+                    cell[1] = value
+                if value > cell[2]:
+                    if value > 1.7976931348623157e308:  # noqa: PLR2004 a constant is quicker than a name
+                        return
+                    cell[2] = value
                 cell[index] += 1
                 cell[0] += value
-                if value < cell[1]:  # noqa: PLR1730 no call to min here, see above
-                    cell[1] = value
-                if value > cell[2]:  # noqa: PLR1730
-                    cell[2] = value
 
         return record
 
@@ -100,12 +105,12 @@ class Sum:
         return [0, 0]
 
     def recorder(self, cell: Cell, bounds: list[float]) -> Record:
-        def record(value: float) -> None:
+        def record(value: float, cell: Cell = cell) -> None:
             if 0.0 <= value < 1e999:  # noqa: PLR2004
                 cell[0] += value
                 cell[1] += 1
 
-        def record_signed(value: float) -> None:
+        def record_signed(value: float, cell: Cell = cell) -> None:
             if -1e999 < value < 1e999:  # noqa: PLR2004
                 cell[0] += value
                 cell[1] += 1
@@ -130,9 +135,9 @@ class Gauge:
         return [0, 0]
 
     def recorder(self, cell: Cell, bounds: list[float]) -> Record:
-        def record(value: float) -> None:
+        def record(value: float, cell: Cell = cell, order: Any = _order) -> None:
             if -1e999 < value < 1e999:  # noqa: PLR2004
-                cell[:] = (value, _order())
+                cell[:] = (value, order())
 
         return record
 
@@ -187,7 +192,7 @@ def redirect(record: Record, cell: Cell, target: Record) -> None:
     """
     function: Any = record
     cell.append(target)
-    function.__code__ = _FORWARDS[function.__code__.co_freevars]
+    function.__code__ = _FORWARDS[len(function.__defaults__)]
 
 
 def restore(record: Record, cell: Cell, kind: Kind, bounds: list[float]) -> None:
@@ -198,20 +203,20 @@ def restore(record: Record, cell: Cell, kind: Kind, bounds: list[float]) -> None
     cell.pop()
 
 
-def _forwards() -> dict[tuple[str, ...], Any]:
-    """Return code that calls the last item of a cell, by the names of the closure that it has to fit into."""
-    cell: Cell = []
-    bounds: list[float] = []
+def _forwards() -> dict[int, Any]:
+    """Return code that calls the last item of a cell, by the number of defaults that it finds."""
 
-    def from_histogram(value: float) -> None:
-        if bounds:
-            cell[-1](value)
-
-    def from_number(value: float) -> None:
+    def of_sum(value: float, cell: Cell) -> None:
         cell[-1](value)
 
-    functions: tuple[Any, ...] = (from_histogram, from_number)
-    return {function.__code__.co_freevars: function.__code__ for function in functions}
+    def of_gauge(value: float, cell: Cell, _: Any) -> None:
+        cell[-1](value)
+
+    def of_histogram(value: float, cell: Cell, _: Any, __: Any) -> None:
+        cell[-1](value)
+
+    functions: tuple[Any, ...] = (of_sum, of_gauge, of_histogram)
+    return {function.__code__.co_argcount - 1: function.__code__ for function in functions}
 
 
 _FORWARDS = _forwards()

@@ -262,6 +262,8 @@ class Instrument:
             cell[: len(empty)] = empty  # a target may stand behind
         for series in self.series:
             series.low, series.high = inf, -inf
+        for observer in self.observers:
+            observer.close_window()
         self.epoch += 1
 
     def _cells(self) -> Iterator[Cell]:

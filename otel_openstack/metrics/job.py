@@ -73,10 +73,16 @@ class MetricsJob:
 
     name = "metrics"
 
-    def __init__(self, source: PullReader, sink: Sink | Callable[[], Sink]) -> None:
-        """Take the reader to collect from, and the sink or what makes it at the first export."""
-        self.interval = min(settings.get().flush_interval, export_interval())
-        self._everything = export_interval()
+    def __init__(self, source: PullReader, sink: Sink | Callable[[], Sink], everything: float | None = None) -> None:
+        """Prepare.
+
+        Args:
+            source: the reader to collect from.
+            sink: where to, or what makes that at the first export.
+            everything: seconds between exports of all series; by default what OTEL_METRIC_EXPORT_INTERVAL says.
+        """
+        self._everything = export_interval() if everything is None else everything
+        self.interval = min(settings.get().flush_interval, self._everything)
         self._source = source
         self._sink = sink
         self._built: Sink | None = None

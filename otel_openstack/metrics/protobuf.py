@@ -188,10 +188,10 @@ def _number_points(points: Batch, template: _Template) -> bytes:
     return b"".join(out)
 
 
-def _number(value: float) -> bytes:
+def _number(value: float, double_tag: bytes = b"\x21") -> bytes:
     if isinstance(value, int) and -INT64 <= value < INT64:
         return _INT.pack(b"\x31", value)
-    return _DOUBLE.pack(b"\x21", double(value))
+    return _DOUBLE.pack(double_tag, double(value))
 
 
 # The points of the SDK's own instruments.
@@ -287,4 +287,4 @@ def _exemplar(exemplar: Any) -> bytes:
             b"\x2a", exemplar.trace_id.to_bytes(16, "big")
         )
     times = _TIME.pack(b"\x11", exemplar.time_unix_nano)
-    return attributes(b"\x3a", exemplar.filtered_attributes) + times + _number(exemplar.value) + ids
+    return attributes(b"\x3a", exemplar.filtered_attributes) + times + _number(exemplar.value, b"\x19") + ids

@@ -18,6 +18,7 @@ from otel_openstack import resource as resources
 from otel_openstack.metrics import catalog, points, sdk_seam
 from otel_openstack.metrics.catalog import Observable
 from otel_openstack.metrics.cells import Record
+from otel_openstack.metrics.changes import Changes
 from otel_openstack.metrics.encoding import Collected
 from otel_openstack.metrics.instruments import Instrument
 from otel_openstack.metrics.points import SCOPE
@@ -65,7 +66,8 @@ def join(provider: MeterProvider, *, live_resource: bool = False) -> Joint | Non
     """
     if sdk_seam.PROBLEM:
         notices.say("warning", f"metrics take the slow path, this SDK is not known: {sdk_seam.PROBLEM}")
-        catalog.adopt(_Fallback(provider), _Fallback.adopt)
+        _fallbacks[provider] = _Fallback(provider)
+        catalog.adopt(_fallbacks[provider], _Fallback.adopt)
         return None
     return Joint(provider, live_resource=live_resource)
 
@@ -115,7 +117,7 @@ class Joint:
     """What a provider's readers get of our instruments."""
 
     def __init__(self, provider: MeterProvider, *, live_resource: bool) -> None:
-        self._provider = weakref.ref(provider)
+        self._provider = provider
         self._live_resource = live_resource
         self._meter: Meter = provider.get_meter(SCOPE.name, SCOPE.version, SCOPE.schema_url)
         self._desks: weakref.WeakKeyDictionary[MetricReader, _Desk] = weakref.WeakKeyDictionary()
@@ -138,36 +140,25 @@ class Joint:
     def collected(self, reader: PullReader, *, changed_only: bool) -> Collected:
         """Return the same for our own reader, with our points as cells."""
         resource = self._resource()
-        provider = self._provider()
-        if changed_only and provider is not None:
-            theirs = sdk_seam.synchronous(provider, reader)
-        else:
-            theirs = self._theirs(reader)
-        scopes = theirs.resource_metrics[0].scope_metrics if theirs is not None else ()
+        theirs = sdk_seam.synchronous(self._provider, reader) if changed_only else self._theirs(reader)
+        scopes = self._desk(reader).changes.scopes(theirs, changed_only=changed_only)
         return Collected(resource, scopes, self._batches(reader, changed_only=changed_only))
 
     def adopt(self, instrument: Instrument) -> None:
         """Prepare an instrument for the readers there are, so that it counts from the start as their views want."""
-        provider = self._provider()
-        if provider is not None:
-            for reader in sdk_seam.readers(provider):
-                self._desk(reader).feed(instrument)
+        for reader in sdk_seam.readers(self._provider):
+            self._desk(reader).feed(instrument)
 
     def in_child(self) -> None:
         """Begin at zero, with locks of our own and a resource that says which process this is."""
-        provider = self._provider()
-        if provider is None:
-            return
-        sdk_seam.renew(provider)
-        sdk_seam.set_resource(provider, _of_this_process(sdk_seam.resource(provider)))
+        sdk_seam.renew(self._provider)
+        sdk_seam.set_resource(self._provider, _of_this_process(sdk_seam.resource(self._provider)))
         for desk in self._desks.values():
-            desk.lock = originals.allocate_lock()
+            desk.begin()
 
     def revive(self) -> None:
         """Start what threads of the SDK a fork has ended."""
-        provider = self._provider()
-        if provider is not None:
-            sdk_seam.revive(provider)
+        sdk_seam.revive(self._provider)
 
     def twin(self, instrument: Instrument) -> Any:
         """Return the SDK's instrument of the same name: views match it, and it stands in where cells cannot serve."""
@@ -198,11 +189,11 @@ class Joint:
 
     def streams(self, reader: MetricReader, instrument: Instrument) -> list[Stream] | None:
         """Return what a reader gets of an instrument; None where that takes the SDK's own aggregation."""
-        provider, twin = self._provider(), self.twin(instrument)
-        if provider is None or not sdk_seam.is_of_sdk(twin):
+        twin = self.twin(instrument)
+        if not sdk_seam.is_of_sdk(twin):
             return []
         found = []
-        for match in sdk_seam.matches(provider, reader, twin):
+        for match in sdk_seam.matches(self._provider, reader, twin):
             if match.kind == "drop":
                 continue
             if match.kind != KINDS[instrument.model.kind]:
@@ -211,22 +202,24 @@ class Joint:
         return found
 
     def _resource(self) -> Resource:
-        provider = self._provider()
-        if provider is None:
-            return resources.current()
         if self._live_resource:
-            sdk_seam.set_resource(provider, resources.current())
-        return sdk_seam.resource(provider)
+            sdk_seam.set_resource(self._provider, resources.current())
+        return sdk_seam.resource(self._provider)
 
 
 class _Desk:
     """Where one reader is served: its feeds by instrument, one collection at a time."""
 
     def __init__(self, joint: Joint, reader: weakref.ref[MetricReader]) -> None:
-        self.lock = originals.allocate_lock()
         self._joint = joint
         self._reader = reader
         self._feeds: dict[str, Feed | None] = {}
+        self.begin()
+
+    def begin(self) -> None:
+        """Be as new, in a child; the feeds find that out for themselves."""
+        self.lock = originals.allocate_lock()
+        self.changes = Changes()
 
     def feed(self, instrument: Instrument) -> Feed | None:
         """Return the feed of an instrument; None if it goes through the SDK."""
@@ -260,6 +253,7 @@ KINDS = {"histogram": "histogram", "counter": "sum", "updowncounter": "sum", "ga
 """How the SDK aggregates each kind if no view says otherwise; so can we."""
 
 _joints: weakref.WeakSet[Joint] = weakref.WeakSet()
+_fallbacks: weakref.WeakKeyDictionary[MeterProvider, _Fallback] = weakref.WeakKeyDictionary()
 
 
 def twin_of(meter: Meter, instrument: Instrument) -> Any:

@@ -100,7 +100,6 @@ class Feed:
     def _forget(self, start_time: int) -> None:
         self._epoch = self.instrument.epoch
         self._start_time = start_time
-        self._windows = {}
         for lane in self._lanes:
             lane.before.clear()
 
