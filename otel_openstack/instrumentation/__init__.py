@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""One module a library. Each opens with its table of patches:
+"""One module a library, each of which opens with its table of patches.
 
     PATCHES: tuple[Patch, ...] = (Patch(name=..., module=..., attribute=..., hook=...), ...)
 

@@ -1,10 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
 """Database operations: duration by kind and table, counted into the request; a span when slow or failed.
 
-The hook is the dialect's own `do_execute`, `do_executemany` and `do_execute_no_params`, replaced on the engine's dialect
-object: two empty execute events would cost an engine that has none 6 µs a statement, this costs none. What a statement
-is comes from the compiled construct, once a statement shape: the answer is kept on the compiled object, which SQLAlchemy
-itself caches. Fetching rows is not part of the duration.
+The hook is the dialect's own `do_execute`, `do_executemany` and `do_execute_no_params`, replaced on the engine's
+dialect object: two empty execute events would cost an engine that has none 6 µs a statement, this costs none. What a
+statement is comes from the compiled construct, once a shape: the answer is kept on the compiled object, which
+SQLAlchemy itself caches. Fetching rows is not part of the duration.
 """
 
 from __future__ import annotations

@@ -44,8 +44,8 @@ class Guard:
             inventory.note(self.name, inventory.State.OFF, f"failed {self.failures} times, last: {error!r}")
             notices.say("warning", f"hook {self.name} failed {self.failures} times and is switched off")
 
-    def __enter__(self) -> Guard:
-        return self
+    def __enter__(self) -> None:
+        pass
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None

@@ -207,7 +207,7 @@ def test_index_finds_traces_and_loads_only_them(tmp_path):
     assert len(index.with_prefix("")) == 3
 
 
-def make(span_id, parent=0, start=0, end=10, name="a", kind=1, service="s", **more):  # noqa: PLR0917
+def make(span_id, parent=0, start=0, end=10, name="a", kind=1, service="s", **more):
     raw = {"traceId": TRACE, "spanId": f"{span_id:016x}", "parentSpanId": f"{parent:016x}" if parent else "",
            "startTimeUnixNano": start, "endTimeUnixNano": end, "name": name, "kind": kind, **more}  # fmt: skip
     return Span(raw, service, "", "")

@@ -41,6 +41,7 @@ def run(tmp_path, *command, code=WORK, launcher=True, **environment):
         text=True,
         cwd=tmp_path,
         timeout=60,
+        check=False,
         env={"PATH": f"{BIN}:/usr/bin:/bin", **FILE, **environment},
     )
 
@@ -132,8 +133,10 @@ def test_another_one_that_was_named_is_kept_and_said_loudly(tmp_path):
         ),
         (
             {"OTEL_OPENSTACK_LEVEL": "extreme"},
-            "otel-openstack: error: OTEL_OPENSTACK_LEVEL='extreme': must be one of off, basic, detailed, deep; "
-            "using 'basic'",
+            (
+                "otel-openstack: error: OTEL_OPENSTACK_LEVEL='extreme': "
+                "must be one of off, basic, detailed, deep; using 'basic'"
+            ),
         ),
     ],
 )

@@ -155,7 +155,7 @@ def test_a_call_is_measured_on_both_sides(bus: Bus, seen: Telemetry) -> None:
         ),
     ],
 )
-def test_a_cast_is_a_producer_and_a_consumer_span(  # noqa: PLR0917
+def test_a_cast_is_a_producer_and_a_consumer_span(
     bus: Bus, seen: Telemetry, prepared: dict[str, Any], operation: str, template: str, destination: str
 ) -> None:
     endpoint = serve(bus)

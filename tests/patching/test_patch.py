@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import importlib
 import inspect
 import sys
@@ -193,7 +194,7 @@ def test_a_wrapper_put_over_ours_survives_the_undo(library, lenient):
     patch = Patch("test.over", library, "function", hook=recorder)
     patch.install()
     ours = module.function
-    module.function = lambda a, **k: ours(a, **k)
+    module.function = functools.partial(ours)
     theirs = module.function
     patch.undo()
     assert module.function is theirs
