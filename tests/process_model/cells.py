@@ -199,7 +199,7 @@ def _count(result: Result, sink: Sink) -> None:
 
 
 def _environment(kind: Kind, directory: str, sink: Sink, off: bool, extra: dict[str, str]) -> dict[str, str]:
-    path = [str(SERVICES), *([str(HERE / "site")] if kind.site else [])]
+    path = [str(SERVICES), str(HERE.parent.parent), *([str(HERE / "site")] if kind.site else [])]
     clean = {name: text for name, text in os.environ.items() if not name.startswith(("OTEL_", "PYTEST_"))}
     return {
         **clean,

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A WSGI application: one piece of work a request. Loading it is no work, as loading an application should be.
+"""A WSGI application: one piece of work a request, and TEST_LOAD of them when it is loaded.
 
 `/busy` works and then stays busy for seconds; `/overwrite` takes uwsgi.atexit for itself; `/pid` tells who answers.
 """
@@ -9,6 +9,9 @@ import sys
 import time
 
 import telemetry
+
+if os.environ.get("TEST_LOAD"):
+    telemetry.work(int(os.environ["TEST_LOAD"]))
 
 
 def application(environ, start_response):
