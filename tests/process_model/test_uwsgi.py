@@ -35,7 +35,7 @@ def test_a_master_that_only_loads_the_launcher_has_no_thread_of_ours(sink):
 @pytest.mark.parametrize("kind", ["uwsgi-prefork", "gunicorn-gthread"])
 def test_work_in_the_master_while_it_loads_is_the_masters(kind):
     result = cells.run(kind, "up", TEST_LOAD="3")
-    assert sorted(result.worked.values())[0] == 3
+    assert sum(result.worked.values()) >= cells.REQUESTS + 3
     assert len(result.worked) > 1
     assert result.spans == result.worked, result.log
     assert result.counted == result.worked, result.log
