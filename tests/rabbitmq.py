@@ -10,14 +10,13 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import socket
 import subprocess
 import tempfile
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,6 +31,16 @@ def free_port() -> int:
     with socket.socket() as sock:
         sock.bind(("127.0.0.1", 0))
         return int(sock.getsockname()[1])
+
+
+def connected(port: int, hello: bytes = b"") -> bool:
+    """Return whether something listens on the port and, where it is greeted, answers."""
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1) as sock:
+        if not hello:
+            return True
+        sock.sendall(hello)
+        return bool(sock.recv(1))
+    return False
 
 
 @dataclass
@@ -85,8 +94,10 @@ class RabbitMQ:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": f"-kernel inet_dist_use_interface {{127,0,0,1}} {ONE_CORE}",
         }
         self._spawn(["epmd", "-port", str(epmd), "-address", "127.0.0.1"], {})
+        self._until(lambda: bool(connected(epmd)))  # else the broker starts one of its own, as a daemon
         self._spawn([SERVER], names)
-        self._wait()
+        # The port opens a little before the virtual host is there: ask for the protocol's first frame.
+        self._until(lambda: bool(connected(self.port, b"AMQP\x00\x00\x09\x01")))
 
     def _spawn(self, command: list[str], names: dict[str, str]) -> None:
         with (self.directory / "out.log").open("ab") as log:
@@ -101,17 +112,12 @@ class RabbitMQ:
                 )
             )
 
-    def _wait(self) -> None:
+    def _until(self, ready: Callable[[], bool]) -> None:
         end = time.monotonic() + SECONDS
-        while time.monotonic() < end:
-            assert self.processes[-1].poll() is None, (self.directory / "out.log").read_text()[-2000:]
-            with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", self.port), 1) as sock:
-                # The port opens a little before the virtual host is there: ask for the protocol's first frame.
-                sock.sendall(b"AMQP\x00\x00\x09\x01")
-                if sock.recv(1):
-                    return
-            time.sleep(0.1)
-        raise AssertionError("RabbitMQ did not start: " + (self.directory / "out.log").read_text()[-2000:])
+        while not ready():
+            alive = self.processes[-1].poll() is None and time.monotonic() < end
+            assert alive, "RabbitMQ did not start: " + (self.directory / "out.log").read_text()[-2000:]
+            time.sleep(0.05)
 
     def stop(self) -> None:
         """End each process group that `start` made, the broker before its port mapper."""
@@ -160,12 +166,16 @@ class Firehose:
 
 
 def serve() -> Iterator[RabbitMQ]:
-    """Fixture body: a broker for the session."""
-    directory = Path(tempfile.mkdtemp(prefix="rabbitmq-test-"))
-    broker = RabbitMQ(directory)
-    try:
-        broker.start()
-        yield broker
-    finally:
-        broker.stop()
-        shutil.rmtree(directory, ignore_errors=True)
+    """Fixture body: a broker for the session; once more on other ports if somebody else was quicker to take one."""
+    with tempfile.TemporaryDirectory(prefix="rabbitmq-test-", ignore_cleanup_errors=True) as base:
+        broker = RabbitMQ(Path(tempfile.mkdtemp(dir=base)))
+        try:
+            try:
+                broker.start()
+            except AssertionError:
+                broker.stop()
+                broker = RabbitMQ(Path(tempfile.mkdtemp(dir=base)))
+                broker.start()
+            yield broker
+        finally:
+            broker.stop()
