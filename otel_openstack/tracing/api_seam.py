@@ -91,5 +91,6 @@ def _find_suppress_keys() -> tuple[str, ...]:
 
 
 active: Seam = private() or public()
+get_context, set_context, reset_context, make_context = active[1:]
 SPAN_KEY: str = _find_span_key() or propagation._SPAN_KEY
 SUPPRESS_KEYS: tuple[str, ...] = _find_suppress_keys()

@@ -123,13 +123,13 @@ class SpanEncoder:
         if name is None:
             name = self._name(span)
         attributes = span._attributes
-        status = span._status
-        state = span._state
+        trace_id, _, state = span._trace
         extra = span._extra
+        status = None if extra is None else extra.status
         body = b"".join(
             (
                 b"\x0a\x10",  # trace_id = 1
-                span._trace_id.to_bytes(16, "big"),
+                trace_id.to_bytes(16, "big"),
                 b"\x12\x08",  # span_id = 2
                 span._span_id.to_bytes(8, "big"),
                 above,

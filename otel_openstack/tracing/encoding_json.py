@@ -72,7 +72,7 @@ def any_value(value: Any) -> str:
 
 def key_value(key: str, value: Any) -> str:
     """Return the KeyValue; raises as `any_value`."""
-    return f'{{"key":{string(key)},"value":{any_value(value)}}}'
+    return f'{{"key":{string(str(key))},"value":{any_value(value)}}}'
 
 
 class Attributes:
@@ -172,12 +172,12 @@ class SpanEncoder:
         else:
             remote = parent.is_remote  # type: ignore[union-attr]
             above = f',"parentSpanId":"{parent.span_id:016x}"'  # type: ignore[union-attr]
-        state = span._state
-        status = span._status
+        trace_id, _, state = span._trace
         extra = span._extra
+        status = None if extra is None else extra.status
         return "".join(
             (
-                f'{{"traceId":"{span._trace_id:032x}","spanId":"{span._span_id:016x}"{above},"flags":{REMOTE[remote]}',
+                f'{{"traceId":"{trace_id:032x}","spanId":"{span._span_id:016x}"{above},"flags":{REMOTE[remote]}',
                 f',"traceState":{string(",".join(f"{k}={v}" for k, v in state.items()))}' if state else "",
                 f',"name":{string(span._name)},"kind":{span._kind.value + 1}',
                 f',"startTimeUnixNano":"{span._start_time:d}","endTimeUnixNano":"{span._end_time:d}"',

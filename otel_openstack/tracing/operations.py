@@ -20,7 +20,8 @@ from opentelemetry.propagators.textmap import Getter
 from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
 
 from otel_openstack import __version__, settings
-from otel_openstack.tracing import api_seam, background, events, scrub
+from otel_openstack.tracing import background, events, scrub
+from otel_openstack.tracing.api_seam import SPAN_KEY, SUPPRESS_KEYS, get_context, reset_context, set_context
 from otel_openstack.tracing.span import Span, exception_type
 from otel_openstack.tracing.totals import Totals
 
@@ -66,7 +67,7 @@ class Operation:
     def attach(self) -> None:
         """Make the span and the totals current in this thread or green thread."""
         if self._token is None:
-            self._token = api_seam.active.set_context(self._context)
+            self._token = set_context(self._context)
 
     def detach(self) -> None:
         """Take the span off the context without ending it; `attach` and `finish` may follow, also elsewhere."""
@@ -168,10 +169,10 @@ def child(scope: str, name: str, kind: SpanKind, attributes: Mapping[str, Any] |
     Outside every request a background root is opened first, and ended with the call. Where the current context says
     that instrumentation is suppressed, the operation holds a span that records nothing.
     """
-    current = api_seam.active.get_context()
-    if current and any(current.get(key) for key in api_seam.SUPPRESS_KEYS):
+    current = get_context()
+    if current and any(current.get(key) for key in SUPPRESS_KEYS):
         return _suppressed(current)
-    above = current.get(api_seam.SPAN_KEY)
+    above = current.get(SPAN_KEY)
     if above is None or not _valid(above):
         outer = _background(None)
         made = _begin(scope, name, kind, attributes, outer._context, None)
@@ -190,10 +191,10 @@ def leaf(
     error: BaseException | str | None = None,
 ) -> None:
     """Write a span of what is already over (ns since the epoch), as a child of what is current."""
-    current = api_seam.active.get_context()
-    if current and any(current.get(key) for key in api_seam.SUPPRESS_KEYS):
+    current = get_context()
+    if current and any(current.get(key) for key in SUPPRESS_KEYS):
         return
-    above = current.get(api_seam.SPAN_KEY)
+    above = current.get(SPAN_KEY)
     outer = None if above is not None and _valid(above) else _background(start_ns)
     context = current if outer is None else outer._context
     span = tracer(scope).start_span(name, context, kind, attributes, start_time=start_ns)
@@ -206,7 +207,7 @@ def leaf(
 
 def totals() -> Totals | None:
     """Return the totals of the current root, also when it is sampled out; None outside every root."""
-    return api_seam.active.get_context().get(TOTALS_KEY)  # type: ignore[return-value]
+    return get_context().get(TOTALS_KEY)  # type: ignore[return-value]
 
 
 def tracer(scope: str) -> trace_api.Tracer:
@@ -225,7 +226,7 @@ def tracer(scope: str) -> trace_api.Tracer:
 def within(context: Context, span: trace_api.Span, running: Totals | None) -> Context:
     """Return `context` with this span and these totals as the current ones."""
     made = Context(context)
-    _set(made, api_seam.SPAN_KEY, span)
+    _set(made, SPAN_KEY, span)
     if running is not None:
         _set(made, TOTALS_KEY, running)
     return made
@@ -247,7 +248,7 @@ def _begin(
     made.start = perf_counter()
     made.span = span = tracer(scope).start_span(name, above, kind, attributes, None, start_ns)
     made._context = context = Context(above)
-    _set(context, api_seam.SPAN_KEY, span)
+    _set(context, SPAN_KEY, span)
     made._attributes = None
     if own is None:
         made._root = False
@@ -261,7 +262,7 @@ def _begin(
             made._attributes = {"openstack.request.name": name, **(attributes or {})}
     made._background = None
     made._open = True
-    made._token = api_seam.active.set_context(context) if attach else None
+    made._token = set_context(context) if attach else None
     return made
 
 
@@ -307,7 +308,7 @@ def _fail(span: trace_api.Span, error: BaseException | str) -> None:
 def _reset(token: Any) -> None:
     """Restore the context that was current before; in another thread or green thread there is nothing to restore."""
     try:
-        api_seam.active.reset_context(token)
+        reset_context(token)
     except ValueError:
         pass
 

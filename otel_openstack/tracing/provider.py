@@ -122,23 +122,20 @@ class TracerProvider(sdk.TracerProvider):
 
     # -- what tracers call when someone looks --------------------------------------------------------------------------
 
-    def on_start(self, span: Span, context: Context | None) -> None:
-        """Show a started span to the processors."""
+    def on_start(self, span: Span, context: Context | None, counted: Callable[[], None] | None) -> None:
+        """Show a started span to the processors; `counted` is called at its end, for the SDK's own span metrics."""
+        if counted is not None:
+            self._ends[span._span_id] = counted
         self._active_span_processor.on_start(span, parent_context=context)
 
-    def count_end(self, span: Span, ended: Callable[[], None]) -> None:
-        """Remember what to call at the end of `span` for the SDK's own span metrics."""
-        self._ends[span._span_id] = ended
-
-    def end_observed(self, span: Span, end_time: int) -> None:
-        """End a span in sight of the processors: they see it ending, then ended."""
-        span._end_time = end_time
+    def end_observed(self, span: Span) -> None:
+        """Show an ended span to the processors: they see it ending, then ended."""
         ended = self._ends.pop(span._span_id, None)
         if ended is not None:
             ended()
         processor = self._active_span_processor
         processor._on_ending(span)
-        if span._flags & SAMPLED:
+        if span._trace[1] & SAMPLED:
             span._tracer.put(span)
         processor.on_end(span._readable_span())
 

@@ -1,9 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The bounded queue between the code that ends spans and the export thread.
 
-Bounded in estimated bytes and in number. Shared with green threads, so: a deque and ints, never a lock. Callers only
-add to `added`, the export thread only to `taken`, so neither overwrites the other's figure. What does not fit is dropped
-and booked, per reason and exactly.
+Bounded in estimated bytes, and so in number, since every record has a least weight. Shared with green threads, so: a
+deque and ints, never a lock. The ints change without a call between reading and writing, which the interpreter does not
+interrupt. What does not fit is dropped and booked.
 """
 
 from __future__ import annotations
@@ -15,9 +15,8 @@ from typing import Any, Protocol
 
 from otel_openstack.exporters.accounting import Account
 
-MOST_ITEMS = 16384
-# The export thread is woken when this many wait, else it comes at its interval.
-WAKE_AT = 512
+# The export thread is woken when this share of the room is taken, else it comes at its interval.
+WAKE_SHARE = 0.1
 FULL = "queue full"
 UNBOUNDED = sys.maxsize
 
@@ -38,12 +37,9 @@ class Queue:
 
     """
 
-    def __init__(
-        self, account: Account, most_bytes: int, wake: Callable[[], Any], most_items: int = MOST_ITEMS
-    ) -> None:
+    def __init__(self, account: Account, most_bytes: int, wake: Callable[[], Any]) -> None:
         self.account = account
         self.most_bytes = most_bytes
-        self.most_items = most_items
         self._wake = wake
         self.clear()
 
@@ -51,21 +47,24 @@ class Queue:
         """Start at zero, as a forked child must: what waits belongs to the parent."""
         self._items: deque[Any] = deque()
         self.append = self._items.append
-        self.added = 0
-        self.taken = 0
+        self.room = self.most_bytes
+        self._rearm()
 
-    def put(self, item: Any) -> None:
+    def _rearm(self) -> None:
+        self.low = int(self.most_bytes * (1 - WAKE_SHARE))
+
+    def put(self, item: Weighed) -> None:
         """Add a finished record, or drop and count it."""
-        weight = item._weight
-        account = self.account
-        account.recorded += 1
-        if self.added - self.taken + weight > self.most_bytes or len(self._items) >= self.most_items:
-            account.drop(1, FULL)
-            return
-        self.added += weight
-        self.append(item)
-        if not len(self._items) % WAKE_AT:
+        self.account.recorded += 1
+        room = self.room - item._weight
+        if room < self.low:
+            if room < 0:
+                self.account.drop(1, FULL)
+                return
+            self.low = 0  # woken once; armed again when the export thread takes
             self._wake()
+        self.room -= item._weight
+        self.append(item)
 
     def take(self, most: int, most_bytes: int = UNBOUNDED) -> list[Any]:
         """Take up to `most` records of about `most_bytes`, oldest first. The export thread only."""
@@ -79,8 +78,16 @@ class Queue:
                 weight += item._weight
         except IndexError:
             pass
-        self.taken += weight
+        self.room += weight
+        self._rearm()
         return items
 
     def __len__(self) -> int:
         return len(self._items)
+
+
+class Nowhere(Queue):
+    """The queue of a provider whose spans go to processors alone, or nowhere: it holds nothing and books nothing."""
+
+    def put(self, item: Any) -> None:
+        """Let the record go."""

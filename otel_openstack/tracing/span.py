@@ -20,18 +20,20 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from opentelemetry import trace as trace_api
 from opentelemetry.attributes import BoundedAttributes
+from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
 
-from otel_openstack.tracing import api_seam, scrub
+from otel_openstack.runtime.process import ensure
+from otel_openstack.tracing import ids, scrub
+from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, reset_context, set_context
 from otel_openstack.tracing.attributes import ENTRY_WEIGHT, SCALARS, clean, weigh, weigh_value
+from otel_openstack.tracing.sampling import LOW_BITS
 
 if TYPE_CHECKING:
-    from opentelemetry.context import Context
-
     from otel_openstack.tracing.tracer import Tracer
 
 logger = logging.getLogger(__name__)
@@ -41,6 +43,10 @@ SPAN_WEIGHT = 600
 PART_WEIGHT = 200
 
 UNSET = Status(StatusCode.UNSET)
+SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+NO_STATE = TraceState.get_default()
+
+set_item = dict.__setitem__
 
 
 class EventRecord(NamedTuple):
@@ -61,16 +67,42 @@ class LinkRecord(NamedTuple):
 
 
 class Extra:
-    """What few spans have: events, links and what the limits dropped."""
+    """What few spans have: a status, events, links and what the limits dropped."""
 
-    __slots__ = ("dropped_attributes", "dropped_events", "dropped_links", "events", "links")
+    __slots__ = ("dropped_attributes", "dropped_events", "dropped_links", "events", "links", "status")
 
     def __init__(self) -> None:
+        self.status: Status | None = None
         self.events: list[EventRecord] = []
         self.links: list[LinkRecord] = []
         self.dropped_attributes = 0
         self.dropped_events = 0
         self.dropped_links = 0
+
+
+class Given(NamedTuple):
+    """Arguments of a span that are not the usual ones."""
+
+    context: Context | None = None
+    links: Sequence[trace_api.Link] | None = None
+    start_time: int | None = None
+    record_exception: bool = True
+    set_status_on_exception: bool = True
+    end_on_exit: bool = True
+
+
+# In `_given` before a `with` is entered: the usual arguments; afterwards there is None for them.
+USUAL = Given()
+# The same arguments, of a span that was entered on another way than the plain one.
+ENTERED = Given()
+
+
+class Trace(NamedTuple):
+    """What all spans of a trace share, so that a child takes it over in one step."""
+
+    trace_id: int
+    flags: TraceFlags
+    state: TraceState
 
 
 class Span(sdk.Span):
@@ -81,35 +113,27 @@ class Span(sdk.Span):
         "_context",
         "_end_time",
         "_extra",
-        "_flags",
+        "_given",
         "_kind",
-        "_live",
         "_name",
         "_parent",
-        "_record_exception",
-        "_set_status_on_exception",
         "_span_id",
         "_start_time",
-        "_state",
-        "_status",
-        "_trace_id",
+        "_trace",
         "_tracer",
         "_weight",
     )
 
-    _attributes: dict[str, Any]  # type: ignore[assignment]
+    _attributes: dict[str, Any]
     _context: SpanContext | None
     _end_time: int | None
     _extra: Extra | None
-    _flags: TraceFlags
-    _live: bool  # deleted by the one call that ends the span: deletion is atomic
+    _given: Given | None
     _name: str
     _parent: int | SpanContext | None  # type: ignore[assignment] # int: a local parent with our flags and state
     _span_id: int
     _start_time: int
-    _state: TraceState
-    _status: Status | None  # type: ignore[assignment] # None: unset
-    _trace_id: int
+    _trace: tuple[int, TraceFlags, TraceState]  # see Trace
     _tracer: Tracer
     _weight: int
 
@@ -124,9 +148,8 @@ class Span(sdk.Span):
         """Return the ids, flags and state for children and propagators."""
         context = self._context
         if context is None:
-            context = self._context = api_seam.active.make_context(
-                SpanContext, (self._trace_id, self._span_id, False, self._flags, self._state, True)
-            )
+            trace_id, flags, state = self._trace
+            context = self._context = make_context(SpanContext, (trace_id, self._span_id, False, flags, state, True))
         return context
 
     @property
@@ -137,14 +160,14 @@ class Span(sdk.Span):
     def parent(self) -> SpanContext | None:
         parent = self._parent
         if isinstance(parent, int):
-            return SpanContext(
-                self._trace_id, parent, is_remote=False, trace_flags=self._flags, trace_state=self._state
-            )
+            trace_id, flags, state = self._trace
+            return SpanContext(trace_id, parent, is_remote=False, trace_flags=flags, trace_state=state)
         return parent
 
     @property
     def status(self) -> Status:
-        return self._status or UNSET
+        extra = self._extra
+        return UNSET if extra is None or extra.status is None else extra.status
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -253,31 +276,27 @@ class Span(sdk.Span):
 
     def _adopt(self, attributes: Mapping[str, Any] | None) -> None:
         """Take the attributes given at the start."""
-        tracer = self._tracer
         if not attributes:
             self._attributes = {}
             self._weight = SPAN_WEIGHT
             return
+        tracer = self._tracer
         if type(attributes) is dict and len(attributes) <= tracer.most:
-            weight = SPAN_WEIGHT
-            longest = tracer.longest
-            own = attributes.copy()
-            for key, value in own.items():
-                kind = type(value)
-                if kind is str:
-                    length = len(value)
-                    if length > longest:
-                        break
-                    weight += length
-                elif kind not in SCALARS:
-                    break
-                if type(key) is not str or not key:
+            weight = 0
+            for value in attributes.values():
+                if type(value) is str:
+                    weight += len(value)
+                elif type(value) not in SCALARS:
                     break
             else:
-                self._attributes = own
-                self._weight = weight + ENTRY_WEIGHT * len(own)
-                return
-        limits = tracer.limits
+                if weight <= tracer.longest and "" not in attributes:
+                    self._attributes = own = attributes.copy()
+                    self._weight = SPAN_WEIGHT + weight + ENTRY_WEIGHT * len(own)
+                    return
+        self._adopt_slowly(attributes)
+
+    def _adopt_slowly(self, attributes: Mapping[str, Any]) -> None:
+        limits = self._tracer.limits
         self._attributes, dropped = clean(attributes, limits.max_span_attributes, limits.max_span_attribute_length)
         self._weight = SPAN_WEIGHT + weigh(self._attributes)
         if dropped:
@@ -341,9 +360,9 @@ class Span(sdk.Span):
             code = status
         else:
             return
-        if code is StatusCode.UNSET or (self._status is not None and self._status.status_code is StatusCode.OK):
+        if code is StatusCode.UNSET or self.status.status_code is StatusCode.OK:
             return
-        self._status = Status(code, scrub.message(description) if isinstance(description, str) else description)
+        self._extras().status = Status(code, scrub.message(description) if isinstance(description, str) else description)
 
     def record_exception(
         self,
@@ -374,17 +393,15 @@ class Span(sdk.Span):
     def end(self, end_time: int | None = None) -> None:
         """End the span; `end_time` in ns since the epoch, now by default. Only the first call counts."""
         now = time_ns() if end_time is None else end_time
-        try:
-            del self._live
-        except AttributeError:
+        # No call stands between this look and the next assignment, so of two threads one gets through.
+        if self._end_time is not None:
             logger.warning("Calling end() on an ended span.")
             return
+        self._end_time = now
         tracer = self._tracer
         if tracer.observed:
-            tracer.end_observed(self, now)
-            return
-        self._end_time = now
-        if self._flags & 1:  # else recorded only, for processors that do not exist
+            tracer.end_observed(self)
+        elif self._trace[1] & 1:  # else recorded only, for processors that do not exist
             tracer.put(self)
 
     def __exit__(
@@ -396,9 +413,10 @@ class Span(sdk.Span):
         self.end()
 
     def _fail(self, error: BaseException, *, escaped: bool) -> None:
-        if self._record_exception:
+        given = self._given or USUAL
+        if given.record_exception:
             self.record_exception(error, escaped=escaped)
-        if self._set_status_on_exception:
+        if given.set_status_on_exception:
             self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
 
     # -- the SDK's form of it ------------------------------------------------------------------------------------------
@@ -447,37 +465,89 @@ class CurrentSpan(Span):
     NonRecordingSpan and this object remains the holder of the context's token.
     """
 
-    __slots__ = ("_end_on_exit", "_given", "_nested", "_token")
+    __slots__ = ("_depth", "_token")
 
-    _given: tuple[Context | None, Sequence[trace_api.Link] | None, Mapping[str, Any] | None] | None
     _token: Any
-    _end_on_exit: bool
-    _nested: int
+    _depth: int  # how many `with` are open, where it is not the one plain `with`
 
     def __enter__(self) -> trace_api.Span:  # type: ignore[override]
-        if self._given is None:  # `with` on the span that an outer `with` started: the API's plain block
-            self._nested += 1
-            return self
-        return self._tracer.enter(self)
+        if self._given is not USUAL:
+            return self._tracer.enter(self)
+        tracer = self._tracer
+        current = get_context()
+        above = current.get(SPAN_KEY)
+        if not tracer.plain:
+            return tracer.enter(self)
+        kind = type(above)
+        if kind is CurrentSpan or kind is Span:
+            self._trace = trace = above._trace  # type: ignore[attr-defined]
+            if not trace[1] & 1:
+                return tracer.enter(self)
+            self._parent = above._span_id  # type: ignore[attr-defined]
+        elif above is None:
+            ensure()
+            trace_id = ids.bits(128) or 1
+            if trace_id & LOW_BITS >= tracer.bound:
+                return tracer.enter(self)
+            self._trace = (trace_id, SAMPLED_RANDOM, NO_STATE)
+            self._parent = None
+        else:
+            return tracer.enter(self)
+        self._given = self._context = self._extra = self._end_time = None
+        self._span_id = ids.bits(64) or 1
+        self._adopt(self._attributes)
+        # A context that holds the span alone, or nothing, is not worth copying.
+        following = Context(current) if len(current) > (above is not None) else Context()
+        set_item(following, SPAN_KEY, self)
+        self._token = set_context(following)
+        self._start_time = time_ns()
+        return self
 
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        if self._nested:
-            self._nested -= 1
-            super().__exit__(exc_type, exc_val, exc_tb)
+        if exc_val is not None or self._given is not None:
+            self._leave(exc_val)
             return
-        token = self._token
-        self._token = None
         try:
-            api_seam.active.reset_context(token)
+            reset_context(self._token)
         except ValueError:
             logger.exception("Failed to detach context")
+        self._token = None
+        tracer = self._tracer
+        now = time_ns()
+        if self._end_time is not None or tracer.observed:
+            self.end()
+            return
+        self._end_time = now  # no call since the look at it
+        # What Queue.put does, while there is room.
+        queue = tracer.queue
+        room = queue.room - self._weight
+        if room < queue.low:
+            queue.put(self)
+            return
+        queue.account.recorded += 1
+        queue.room = room
+        queue.append(self)
+
+    def _leave(self, error: BaseException | None) -> None:
+        """Leave a `with` that is not the plain one: nested, dropped, failed, or with unusual arguments."""
+        given = self._given
+        if given is not None:
+            self._depth -= 1
+            if self._depth:  # `with` on the span that an outer `with` started
+                super().__exit__(None, error, None)
+                return
+        try:
+            reset_context(self._token)
+        except ValueError:
+            logger.exception("Failed to detach context")
+        self._token = None
         if self._span_id == 0:  # dropped by the sampler
             return
-        if exc_val is not None and self._end_time is None and isinstance(exc_val, Exception):
-            self._fail(exc_val, escaped=False)
-        if self._end_on_exit:
+        if isinstance(error, Exception) and self._end_time is None:
+            self._fail(error, escaped=False)
+        if given is None or given.end_on_exit:
             self.end()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
@@ -500,19 +570,11 @@ class CurrentSpan(Span):
         return synchronous
 
 
-def _again(template: CurrentSpan) -> CurrentSpan:
+def _again(template: CurrentSpan) -> Any:
     """Return a fresh context manager with the arguments of one that serves as a decorator."""
-    context, links, attributes = template._given or (None, None, None)
-    return template._tracer.start_as_current_span(  # type: ignore[return-value]
-        template._name,
-        context,
-        template._kind,
-        attributes,
-        links,
-        template._start_time or None,
-        template._record_exception,
-        template._set_status_on_exception,
-        template._end_on_exit,
+    context, links, start_time, *flags = template._given or USUAL
+    return template._tracer.start_as_current_span(
+        template._name, context, template._kind, template._attributes, links, start_time, *flags
     )
 
 

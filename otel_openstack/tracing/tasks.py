@@ -18,7 +18,8 @@ from typing import Any
 from opentelemetry.context import Context
 from opentelemetry.trace import SpanKind
 
-from otel_openstack.tracing import api_seam, operations
+from otel_openstack.tracing import operations
+from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, set_context
 from otel_openstack.tracing.operations import TOTALS_KEY, Operation
 from otel_openstack.tracing.totals import Totals
 
@@ -27,8 +28,8 @@ SCOPE = "otel_openstack.tasks"
 
 def capture() -> Captured | None:
     """Return what is current, to be carried elsewhere; None where nothing is."""
-    context = api_seam.active.get_context()
-    if not context or api_seam.SPAN_KEY not in context:
+    context = get_context()
+    if not context or SPAN_KEY not in context:
         return None
     return Captured(context)
 
@@ -55,7 +56,7 @@ class Captured:
 
     def __enter__(self) -> Captured:
         """Make what was captured current, without a task."""
-        self._tokens.append(api_seam.active.set_context(self._context))
+        self._tokens.append(set_context(self._context))
         return self
 
     def __exit__(
@@ -78,7 +79,7 @@ class _Task:
         self._above: Totals | None = context.get(TOTALS_KEY)  # type: ignore[assignment]
         self._own: Totals | None = None
         if self._above is None:
-            self._token = api_seam.active.set_context(context)
+            self._token = set_context(context)
         elif self._above.detached:
             self._own = Totals(detached=True, parent=self._above)
             self._operation = operations._begin(SCOPE, self._name, SpanKind.INTERNAL, None, context, self._own)
@@ -86,7 +87,7 @@ class _Task:
             self._own = Totals(parent=self._above)
             inner = Context(context)
             dict.__setitem__(inner, TOTALS_KEY, self._own)
-            self._token = api_seam.active.set_context(inner)
+            self._token = set_context(inner)
 
     def end(self, error: BaseException | None) -> None:
         shown = error if isinstance(error, Exception) else None

@@ -19,30 +19,21 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import (
-    Link,
-    NonRecordingSpan,
-    SpanContext,
-    SpanKind,
-    TraceFlags,
-    TraceState,
-)
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
-from otel_openstack.runtime import process
-from otel_openstack.tracing import api_seam, ids, sampling
-from otel_openstack.tracing.span import CurrentSpan, Span
+from otel_openstack.runtime.process import ensure
+from otel_openstack.tracing import ids, sampling
+from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
+from otel_openstack.tracing.span import ENTERED, NO_STATE, USUAL, CurrentSpan, Given, Span, set_item
 
 if TYPE_CHECKING:
     from otel_openstack.tracing.provider import TracerProvider
 
-LEAN = frozenset({Span, CurrentSpan})
 FLAGS = tuple(TraceFlags(value) for value in range(4))
 SAMPLED = 1
 RANDOM = 2
-NO_STATE = TraceState.get_default()
 UNLIMITED = sys.maxsize
 
-_set = dict.__setitem__
 _new = object.__new__
 
 
@@ -52,6 +43,7 @@ class Tracer(sdk.Tracer):
     observed: span processors exist, or the SDK's own span metrics are on: every span is shown to them.
     most, longest: limits of the number of attributes and of a text, `sys.maxsize` for none.
     put: takes a finished sampled span.
+    plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
     """
 
     def __init__(self, made_by_sdk: sdk.Tracer, provider: TracerProvider) -> None:
@@ -63,12 +55,11 @@ class Tracer(sdk.Tracer):
         self.limits = provider.limits
         self.most = _limit(self.limits.max_span_attributes)
         self.longest = _limit(self.limits.max_span_attribute_length)
+        self.queue = provider.queue
         self.put = provider.queue.put
         self._own_ids = type(provider.id_generator) in (RandomIdGenerator, ids.ProcessIdGenerator)
         self._id_generator: IdGenerator = provider.id_generator
-        self.observed = False
         self.sampler = provider.sampler
-        self.refresh()
 
     @property
     def resource(self) -> Resource:  # type: ignore[override]
@@ -82,9 +73,8 @@ class Tracer(sdk.Tracer):
     @sampler.setter
     def sampler(self, sampler: Sampler) -> None:
         self._sampler = sampler
-        rule = sampling.recognise(sampler)
-        self._called_sampler = None if rule else sampler
-        self._parent_based, self._bound = rule or (False, 0)
+        self._rule = sampling.recognise(sampler)
+        self.refresh()
 
     def refresh(self) -> None:
         """Take notice of processors that were added and of the tracer's configuration."""
@@ -92,6 +82,10 @@ class Tracer(sdk.Tracer):
         counted = type(self._tracer_metrics).__name__ != "NoOpTracerMetrics"
         self._metrics = self._tracer_metrics if counted else None
         self.observed = counted or self._provider.has_processors
+        rule = self._rule
+        self._simple = rule is not None and self._own_ids and not self._off and not counted
+        self._parent_based, self.bound = rule or (False, 0)
+        self.plain = self._simple and self._parent_based and not self.observed
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
@@ -112,11 +106,21 @@ class Tracer(sdk.Tracer):
         span._tracer = self
         span._name = name
         span._kind = kind
-        span._start_time = start_time  # type: ignore[assignment] # given or None until entered
-        span._given = (context, links, attributes)
-        span._record_exception = record_exception
-        span._set_status_on_exception = set_status_on_exception
-        span._end_on_exit = end_on_exit
+        span._attributes = attributes  # type: ignore[assignment] # taken over when entered
+        if (
+            context is None
+            and not links
+            and start_time is None
+            and record_exception
+            and set_status_on_exception
+            and end_on_exit
+        ):
+            span._given = USUAL
+        else:
+            span._depth = 0
+            span._given = Given(
+                context, links, start_time, record_exception, set_status_on_exception, end_on_exit
+            )
         return span
 
     def start_span(
@@ -131,149 +135,140 @@ class Tracer(sdk.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace_api.Span:
         """Start a span without making it current; times in ns since the epoch."""
-        current = api_seam.active.get_context() if context is None else context
-        decision = self._decide(current, context, name, kind, attributes, links)
-        if len(decision) == 1:
-            return decision[0]
+        above = (get_context() if context is None else context).get(SPAN_KEY)
         span = _new(Span)
         span._tracer = self
         span._name = name
         span._kind = kind
-        span._record_exception = record_exception
-        span._set_status_on_exception = set_status_on_exception
-        self._fill(span, decision, links, start_time, context)
-        return span
+        if record_exception and set_status_on_exception:
+            span._given = None
+        else:
+            span._given = Given(None, None, None, record_exception, set_status_on_exception)
+        return self._begin(span, above, context, attributes, links, start_time)
 
     def enter(self, span: CurrentSpan) -> trace_api.Span:
-        """Start `span` from the arguments that it holds, and make it current."""
-        context, links, attributes = span._given  # type: ignore[misc]
-        span._given = None
-        span._nested = 0
-        seam = api_seam.active
-        current = seam.get_context()
-        decision = self._decide(
-            current if context is None else context, context, span._name, span._kind, attributes, links
-        )
-        made: trace_api.Span
-        if len(decision) == 1:
+        """Start `span` from the arguments that it holds, and make it current: whatever is not the plain case."""
+        given = span._given
+        if given is None:  # `with` on the span that an outer plain `with` started
+            given = span._given = ENTERED
+            span._depth = 1
+        elif given is USUAL:
+            given = span._given = ENTERED
+            span._depth = 0
+        span._depth += 1
+        if span._depth > 1:
+            return span
+        current = get_context()
+        above = (current if given.context is None else given.context).get(SPAN_KEY)
+        made = self._begin(span, above, given.context, span._attributes, given.links, given.start_time)
+        if made is not span:
             span._span_id = 0
-            made = decision[0]
-        else:
-            made = span
-            self._fill(span, decision, links, span._start_time, context)
         following = Context(current)
-        _set(following, api_seam.SPAN_KEY, made)
-        span._token = seam.set_context(following)
+        set_item(following, SPAN_KEY, made)
+        span._token = set_context(following)
         return made
+
+    def _begin(
+        self,
+        span: Span,
+        above: Any,
+        context: Context | None,
+        attributes: Mapping[str, Any] | None,
+        links: Sequence[Link] | None,
+        start_time: int | None,
+    ) -> trace_api.Span:
+        """Decide, and fill the rest of `span`; or return a span that records nothing."""
+        counted = None
+        if self._simple:
+            dropped = self._decide(span, above)
+        else:
+            dropped, attributes, counted = self._decide_by_calling(span, above, context, attributes, links)
+        if dropped is not None:
+            return NonRecordingSpan(dropped)
+        span._context = span._extra = span._end_time = None
+        span._adopt(attributes)
+        if links:
+            for link in links:
+                if link:
+                    span.add_link(link.context, link.attributes)
+        span._start_time = time_ns() if start_time is None else start_time
+        if self.observed:
+            self._provider.on_start(span, context, counted)
+        return span
 
     # -- how it decides ------------------------------------------------------------------------------------------------
 
-    def _decide(
-        self,
-        current: Context,
-        context: Context | None,
-        name: str,
-        kind: SpanKind,
-        attributes: Mapping[str, Any] | None,
-        links: Sequence[Link] | None,
-    ) -> tuple[Any, ...]:
-        """Return (trace id, parent, flags, state, attributes), or one NonRecordingSpan."""
-        above = current.get(api_seam.SPAN_KEY)
+    def _decide(self, span: Span, above: Any) -> SpanContext | None:
+        """Give `span` its ids by a rule that needs no call; returns the context of a dropped one instead."""
+        kind = type(above)
         parent: int | SpanContext | None
-        if type(above) in LEAN:
-            parent = above._span_id  # type: ignore[union-attr]
-            trace_id = above._trace_id
-            flags = above._flags
-            state = above._state
-        elif above is None:
-            parent = None
+        if kind is Span or kind is CurrentSpan:
+            parent = above._span_id
+            trace_id, flags, state = trace = above._trace
+            if self._parent_based and flags & SAMPLED:
+                span._trace = trace
+                span._parent = parent
+                span._span_id = ids.bits(64) or 1
+                return None
+            parent = above.get_span_context()  # its flags may differ from ours
         else:
-            parent = _span_context(above)
-            if parent is not None:
-                trace_id = parent.trace_id
-                flags = parent.trace_flags
-                state = parent.trace_state
-        if self._off or self._called_sampler is not None or not self._own_ids or self._metrics is not None:
-            return self._decide_by_calling(above, context, name, kind, attributes, links)
-        if parent is None:
-            process.ensure()
-            trace_id = ids.bits(128) or 1
-            state = NO_STATE
-            flags = FLAGS[3] if (trace_id & sampling.LOW_BITS) < self._bound else FLAGS[2]
-        elif not self._parent_based:
-            sampled = (trace_id & sampling.LOW_BITS) < self._bound
+            parent = None if above is None else _span_context(above)
+            if parent is None:
+                ensure()
+                trace_id, flags, state = ids.bits(128) or 1, FLAGS[RANDOM], NO_STATE
+            else:
+                trace_id, flags, state = parent.trace_id, parent.trace_flags, parent.trace_state
+        if parent is None or not self._parent_based:
+            sampled = (trace_id & sampling.LOW_BITS) < self.bound
             flags = FLAGS[sampled | (flags & RANDOM)]
-            if type(parent) is int:
-                parent = above.get_span_context()  # its flags may differ from ours
-        if flags & SAMPLED:
-            return trace_id, parent, flags, state, attributes
-        made = api_seam.active.make_context(
-            SpanContext, (trace_id, ids.bits(64) or 1, False, FLAGS[flags & 3], state, True)
-        )
-        return (NonRecordingSpan(made),)
+        else:
+            flags = FLAGS[flags & (SAMPLED | RANDOM)]
+        span_id = ids.bits(64) or 1
+        if not flags & SAMPLED:
+            return make_context(SpanContext, (trace_id, span_id, False, flags, state, True))
+        span._trace = (trace_id, flags, state)
+        span._parent = parent
+        span._span_id = span_id
+        return None
 
     def _decide_by_calling(
         self,
+        span: Span,
         above: Any,
         context: Context | None,
-        name: str,
-        kind: SpanKind,
         attributes: Mapping[str, Any] | None,
         links: Sequence[Link] | None,
-    ) -> tuple[Any, ...]:
-        """Decide as the SDK does, with its own arguments: a sampler, id generator or counter that is not ours."""
+    ) -> tuple[SpanContext | None, Mapping[str, Any] | None, Any]:
+        """Decide as the SDK does, with its own arguments: a sampler, id generator or counter that is not ours.
+
+        Returns the context of a dropped span or None, the attributes that the sampler wants, and what to call at the
+        end for the SDK's own metrics.
+        """
         parent = None if above is None else _span_context(above)
         if self._off:
-            return (NonRecordingSpan(parent or trace_api.INVALID_SPAN_CONTEXT),)
+            return parent or trace_api.INVALID_SPAN_CONTEXT, None, None
         generator = self._id_generator
         if parent is None:
-            process.ensure()
+            ensure()
             trace_id = ids.bits(128) or 1 if self._own_ids else generator.generate_trace_id()
             random = self._own_ids or generator.is_trace_id_random()
         else:
             trace_id = parent.trace_id
             random = bool(parent.trace_flags & RANDOM)
-        result = self._sampler.should_sample(context, trace_id, name, kind, attributes, links or ())
+        result = self._sampler.should_sample(context, trace_id, span._name, span._kind, attributes, links or ())
         flags = FLAGS[(SAMPLED if result.decision.is_sampled() else 0) | (RANDOM if random else 0)]
         state = result.trace_state if result.trace_state is not None else NO_STATE
-        counted = self._metrics.start_span(parent, result.decision) if self._metrics else None
         span_id = ids.bits(64) or 1 if self._own_ids else generator.generate_span_id()
+        counted = self._metrics.start_span(parent, result.decision) if self._metrics else None
         if not result.decision.is_recording():
-            return (NonRecordingSpan(SpanContext(trace_id, span_id, False, flags, state)),)
-        return trace_id, parent, flags, state, result.attributes, span_id, counted
+            return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state), None, None
+        span._trace, span._parent, span._span_id = (trace_id, flags, state), parent, span_id
+        wanted = result.attributes
+        return None, dict(wanted) if wanted is not None else None, counted
 
-    def _fill(
-        self,
-        span: Span,
-        decision: tuple[Any, ...],
-        links: Sequence[Link] | None,
-        start_time: int | None,
-        context: Context | None,
-    ) -> None:
-        if len(decision) == 5:
-            span._trace_id, span._parent, span._flags, span._state, attributes = decision
-            span._span_id = ids.bits(64) or 1
-        else:
-            span._trace_id, span._parent, span._flags, span._state, attributes, span._span_id, counted = decision
-            if counted is not None:
-                self._provider.count_end(span, counted)
-        span._context = span._end_time = span._extra = span._status = None
-        span._live = True
-        span._adopt(dict(attributes) if attributes is not None and type(attributes) is not dict else attributes)
-        if links:
-            self._adopt_links(span, links)
-        span._start_time = time_ns() if start_time is None else start_time
-        if self.observed:
-            self._provider.on_start(span, context)
-
-    def _adopt_links(self, span: Span, links: Sequence[Link]) -> None:
-        for link in links:
-            if link:
-                span.add_link(link.context, link.attributes)
-
-    def end_observed(self, span: Span, end_time: int) -> None:
-        """End a span that processors or counters look at."""
-        self._provider.end_observed(span, end_time)
+    def end_observed(self, span: Span) -> None:
+        """Show an ended span to the processors and counters."""
+        self._provider.end_observed(span)
 
 
 def _span_context(above: Any) -> SpanContext | None:

@@ -73,7 +73,7 @@ def any_value(value: Any) -> bytes:
 
 def key_value(key: str, value: Any) -> bytes:
     """Return the KeyValue message; raises as `any_value`."""
-    return field(b"\x0a", text(key)) + field(b"\x12", any_value(value))  # key = 1, value = 2
+    return field(b"\x0a", text(str(key))) + field(b"\x12", any_value(value))  # key = 1, value = 2
 
 
 class _Key:
@@ -82,7 +82,7 @@ class _Key:
     __slots__ = ("double", "integers", "texts")
 
     def __init__(self, tag: bytes, key: str) -> None:
-        name = field(b"\x0a", text(key))
+        name = field(b"\x0a", text(str(key)))  # a key that is no text is converted, as the SDK does
         self.double = tag + varint(len(name) + 11) + name + b"\x12\x09\x21"
         self.texts: dict[str, bytes] = {}
         self.integers: dict[int, bytes] = {}

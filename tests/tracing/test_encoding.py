@@ -23,7 +23,7 @@ from otel_openstack.tracing.queue import Queue
 from tests.tracing.strategies import attributes, play, plans
 
 RESOURCE = Resource({"service.name": "nova-api", "process.pid": 4711, "ä": ("x", "y")}, "https://schema/resource")
-many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+many = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 
 
 def provider(**limits):
@@ -205,7 +205,7 @@ def stock_logs(made):
     return message
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(st.lists(attributes, min_size=1, max_size=3))
 def test_events_equal_the_stock_encoder(drawn):
     made = log_events(drawn)
