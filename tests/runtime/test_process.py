@@ -32,6 +32,17 @@ def test_a_child_is_somebody_else(script, fork):
     assert done.out == ["child"]
 
 
+def test_an_announced_child_is_reset_before_it_does_anything(script):
+    done = script("""
+        from otel_openstack.runtime import process
+        process.on_child(lambda: say("reset"))
+        if not os.fork():
+            say("child"); os._exit(0)
+        os.wait()
+    """)
+    assert done.out == ["reset", "child"]
+
+
 def test_a_child_resets_once_and_exports_with_a_thread_of_its_own(script, fork):
     done = script(f"""
         from otel_openstack.runtime import process, stop, worker
