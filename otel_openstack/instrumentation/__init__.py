@@ -39,6 +39,7 @@ MODULES: tuple[str, ...] = (
     "wsgi_apps",
     "routes",
     "backlog",
+    "oslo_middleware",
     # Calls out.
     "http_client",
     "memcache",

@@ -21,8 +21,9 @@ from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
-from otel_openstack import resource
+from otel_openstack import levels, resource
 from otel_openstack.instrumentation.wsgi import at_edge, serve
+from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, guard, when_imported
 
 
@@ -126,7 +127,7 @@ _replaced: list[tuple[ModuleType, Any, Any]] = []
 
 def install() -> None:
     """Watch for modules that hold an `application`."""
-    if _watch not in sys.meta_path:
+    if levels.active(Level.BASIC, "http") and _watch not in sys.meta_path:
         sys.meta_path.insert(0, _watch)
 
 

@@ -16,8 +16,10 @@ import gunicorn.app.base
 import pecan
 import pytest
 import werkzeug.serving
+from opentelemetry import propagate, trace
 from paste import deploy
 
+from otel_openstack import settings, testing
 from otel_openstack.instrumentation import wsgi_apps
 from otel_openstack.instrumentation.wsgi import Edge
 from otel_openstack.testing import Telemetry
@@ -151,3 +153,28 @@ def test_everything_is_put_back(telemetry: Telemetry) -> None:
         assert all(vars(owner)[name] is not original for (owner, name), original in zip(places, before, strict=True))
     assert [vars(owner)[name] for owner, name in places] == before
     assert wsgi_apps._watch not in sys.meta_path
+
+
+def test_nothing_is_put_anywhere_where_http_is_off(demo: str) -> None:
+    off = settings.Settings(strict=True, levels={"http": "off"})
+    with testing.recording(off) as telemetry, telemetry.patched("wsgi_apps"):
+        assert not isinstance(importlib.import_module(demo).application, Edge)
+
+
+def test_the_tracing_filter_of_oslo_middleware_steps_aside(telemetry: Telemetry) -> None:
+    from oslo_config import cfg
+    from oslo_middleware import tracing
+
+    conf = cfg.ConfigOpts()
+    tracing._register_opts(conf)
+    conf.set_override("enabled", True, group="oslo_middleware_tracing")
+    conf.set_override("service_name", "demo", group="oslo_middleware_tracing")
+    conf([])
+    provider, propagator = trace.get_tracer_provider(), propagate.get_global_textmap()
+    with telemetry.patched("oslo_middleware"):
+        tracing.init_tracing(conf)
+        filtered = tracing.TracingMiddleware(make_application({}), conf)
+        Server(Edge(filtered), request(path="/v2/servers", SCRIPT_NAME=""))
+    assert tracing._TRACER_PROVIDER is None
+    assert (trace.get_tracer_provider(), propagate.get_global_textmap()) == (provider, propagator)
+    assert [span.name for span in telemetry.spans()] == ["GET"]
