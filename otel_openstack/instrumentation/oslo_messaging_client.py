@@ -137,6 +137,8 @@ def _begin(
 
 def _finish(sending: Sending, error: BaseException | None) -> None:
     operation, route = sending
+    # Before the end: where there was no root, this operation's end is that of its background root too.
+    operation.totals.add_rpc(perf_counter() - operation.start)
     remote: str | None = getattr(error, REMOTE_TYPE, None)
     kind = remote or (metrics.error_type(error) if error is not None else None)
     if route.operation == "call":
@@ -149,7 +151,6 @@ def _finish(sending: Sending, error: BaseException | None) -> None:
     else:
         seconds = operation.finish(error)
         SENDS.record(seconds, route.system, route.operation, "send", route.template, None, kind)
-    operation.totals.add_rpc(seconds)
     MESSAGES.add(1, route.system, route.operation, route.template, None if remote else kind)
 
 

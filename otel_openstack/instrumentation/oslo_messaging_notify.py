@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextvars import ContextVar, Token
+from time import perf_counter
 from typing import Any, NamedTuple
 
 from opentelemetry import propagate, trace
@@ -65,8 +66,8 @@ def _begin(transport: Any, target: Any, context: Any, message: Any, *_args: Any,
 
 
 def _finish(sending: Sending, error: BaseException | None) -> None:
+    sending.operation.totals.add_rpc(perf_counter() - sending.operation.start)
     seconds = sending.operation.finish(error)
-    sending.operation.totals.add_rpc(seconds)
     kind = metrics.error_type(error) if error is not None else None
     SENDS.record(seconds, sending.system, "notify", "send", sending.template, sending.priority, kind)
     MESSAGES.add(1, sending.system, "notify", sending.template, kind)

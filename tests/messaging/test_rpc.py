@@ -189,6 +189,7 @@ def test_a_cast_is_a_producer_and_a_consumer_span(
     assert served.attributes["openstack.rpc.call.type"] == "cast"
     assert not seen.points("rpc.client.call.duration")
     # A loose cast stands under a background root.
+    assert found["INTERNAL"].attributes["openstack.rpc.calls"] == 1
     assert found["INTERNAL"].name == "startup " + found["INTERNAL"].name.partition(" ")[2]
 
 
