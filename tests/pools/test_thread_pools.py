@@ -76,7 +76,7 @@ def test_used_idle_and_waiting_at_every_stage(watched, gate):
 
 
 def test_a_backlog_does_not_make_busy_workers_look_idle(watched, gate):
-    """The executor's own idle semaphore counts an item that was taken from a backlog as an idle worker."""
+    """Until Python 3.12 the executor counts an item that it took from a backlog as an idle worker."""
     pool = concurrent.futures.ThreadPoolExecutor(1, thread_name_prefix="single")
     first = threading.Event()
     pool.submit(first.wait, 10)
@@ -86,7 +86,6 @@ def test_a_backlog_does_not_make_busy_workers_look_idle(watched, gate):
     for future in quick:
         future.result(10)
     watched.wait(last.running)
-    assert pool._idle_semaphore._value > 0
     assert values(watched, WORKERS)["thread", "single", "used"] == 1
     gate.set()
     pool.shutdown()
