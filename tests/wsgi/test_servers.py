@@ -26,6 +26,7 @@ from otel_openstack.analysis.spans import Span, spans_of
 
 BIN = Path(sys.executable).parent
 SITE = Path(__file__).parent / "site"
+FILE = SITE / "demo/wsgi/api.py"
 UWSGI = (
     "uwsgi --http-socket 127.0.0.1:{port} --module demo.wsgi.api:application --master --processes 1 --threads 8 "
     "--enable-threads --lazy-apps --die-on-term --need-app --add-header Connection:close --worker-reload-mercy 5"
@@ -42,7 +43,7 @@ SERVERS: dict[str, str] = {
     "gunicorn-sync": GUNICORN.replace("{kind}", "sync").replace("--threads 8", ""),
     **{name: PYTHON.replace("{name}", name) for name in ("eventlet", "wsgiref", "werkzeug", "cheroot")},
 }
-REQUESTS = 106
+REQUESTS = 107
 LOGGED = re.compile(r"\b(GET|PUT) (/[a-z]*)(?= => | HTTP/1)")
 
 
@@ -138,6 +139,7 @@ def service(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Service]
 @pytest.mark.servers
 def test_requests_of_all_kinds(service: Service) -> None:
     assert service.get("/stream") == (200, b"x" * 30)
+    assert service.get("/file") == (200, FILE.read_bytes())
     service.get("/raise")
     service.get("/midway")
     abort_while_receiving(service)
@@ -180,12 +182,15 @@ def check_spans(service: Service) -> None:
     for span in spans:
         paths.setdefault(str(span.attributes["url.path"]), []).append(span)
     counts = {path: len(found) for path, found in paths.items()}
-    expected = {"/stream": 1, "/raise": 1, "/midway": 1, "/read": 2, "/endless": 1, "/list": 100}
+    expected = {"/stream": 1, "/raise": 1, "/midway": 1, "/read": 2, "/endless": 1, "/list": 100, "/file": 1}
     assert counts == expected, service.text()[-4000:]
     assert len({span.trace_id for span in spans}) == len(spans)
     (stream,) = paths["/stream"]
     assert seconds(stream) >= 0.3
     assert stream.attributes["http.response.body.size"] == 30
+    (file,) = paths["/file"]
+    assert file.attributes["http.response.body.size"] == FILE.stat().st_size
+    assert "error.type" not in file.attributes
     (raised,) = paths["/raise"]
     assert raised.attributes["error.type"] == "KeyError"
     (midway,) = paths["/midway"]
@@ -204,7 +209,7 @@ def seconds(span: Span) -> float:
 
 
 def check_points(service: Service) -> None:
-    metrics = {metric.name: metric for metric in read_metrics(Recording(service.otlp)).services()["demo"]}
+    metrics = {metric.name: metric for metric in read_metrics(Recording(service.otlp).requests()).services()["demo"]}
     durations = metrics["http.server.request.duration"].series.values()
     assert sum(spread(series).count for series in durations) == REQUESTS
     (active,) = {series.newest.value for series in metrics["http.server.active_requests"].series.values()}

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
+from wsgiref.util import FileWrapper
 
 
 def stream() -> Iterator[bytes]:
@@ -43,6 +45,10 @@ def application(environ: dict[str, Any], start_response: Any) -> Any:
     else:
         body = {"/stream": stream, "/endless": endless, "/midway": midway}.get(path, lambda: [b"abc"])()
     headers = [("Content-Type", "text/plain")]
+    if path == "/file":
+        start_response("200 OK", [*headers, ("Content-Length", str(Path(__file__).stat().st_size))])
+        wrap = environ.get("wsgi.file_wrapper", FileWrapper)
+        return wrap(Path(__file__).open("rb"), 1024)
     if isinstance(body, list):
         headers.append(("Content-Length", str(len(body[0]))))
     start_response("200 OK", headers)
