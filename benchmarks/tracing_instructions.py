@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instructions per span under callgrind, ours beside the SDK's: `python benchmarks/tracing_instructions.py [SCENARIO...]`.
+"""Instructions per span under callgrind, ours beside the SDK's: `python benchmarks/tracing_instructions.py [NAME...]`.
 
 Each figure is the difference between a run of 2n and one of n spans, divided by n: what one more span costs, start-up
 left out. It hardly varies, so it may be compared over commits on one version of Python.
@@ -43,7 +43,9 @@ def tracer(kind: str, *, sampled: bool) -> Any:
 
         provider: Any = TracerProvider(sampler)
         provider.add_span_processor(
-            BatchSpanProcessor(Nowhere(), max_queue_size=100000, max_export_batch_size=50000, schedule_delay_millis=600000)
+            BatchSpanProcessor(
+                Nowhere(), max_queue_size=100000, max_export_batch_size=50000, schedule_delay_millis=600000
+            )
         )
         return provider.get_tracer("bench")
     from opentelemetry import trace
@@ -155,7 +157,8 @@ def main(chosen: list[str]) -> int:
             continue
         met = ours <= sdk * TARGETS[name]
         missed += not met
-        print(f"{name:16} {ours:8,} of {sdk:8,}  1/{sdk / ours:.1f}  {'met' if met else 'missed'} 1/{1 / TARGETS[name]:.0f}")
+        verdict = f"{'met' if met else 'missed'} 1/{1 / TARGETS[name]:.0f}"
+        print(f"{name:16} {ours:8,} of {sdk:8,}  1/{sdk / ours:.1f}  {verdict}")
     return 1 if missed else 0
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import base64
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from json.encoder import encode_basestring_ascii  # type: ignore[attr-defined] # the C function behind json.dumps
+from json.encoder import encode_basestring_ascii  # the C function behind json.dumps
 from typing import TYPE_CHECKING, Any
 
 from opentelemetry.sdk.resources import Resource
@@ -42,7 +42,7 @@ def number(value: float) -> str:
     return repr(float(value))
 
 
-def any_value(value: Any) -> str:
+def any_value(value: Any) -> str:  # noqa: PLR0911 (one return a type)
     """Return the AnyValue of a cleaned attribute value.
 
     Raises:
@@ -88,7 +88,7 @@ class Attributes:
             known = self._keys.get(key) or self._learn(key)
             kind = type(value)
             if kind is str or kind is int:
-                cache: dict[Any, str] = known[kind is int]  # type: ignore[assignment]
+                cache: dict[Any, str] = known[kind is int]
                 found = cache.get(value)
                 if found is None:
                     found = self._encode(key, value)

@@ -8,6 +8,7 @@ a loose call.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Mapping, MutableMapping
 from time import perf_counter, time_ns
@@ -292,7 +293,7 @@ def _valid(above: Any) -> bool:
 
 
 def _fail(span: trace_api.Span, error: BaseException | str) -> None:
-    """Mark the span: its type, and of an exception the scrubbed message; never a traceback, whose lines may hold values."""
+    """Mark the span: its type, and of an exception the scrubbed message; never a traceback."""
     if not span.is_recording():
         return
     if isinstance(error, str):
@@ -307,10 +308,8 @@ def _fail(span: trace_api.Span, error: BaseException | str) -> None:
 
 def _reset(token: Any) -> None:
     """Restore the context that was current before; in another thread or green thread there is nothing to restore."""
-    try:
+    with contextlib.suppress(ValueError):
         reset_context(token)
-    except ValueError:
-        pass
 
 
 def _schema_url() -> str | None:

@@ -34,7 +34,7 @@ class TracerProvider(sdk.TracerProvider):
     """See `opentelemetry.sdk.trace.TracerProvider`, whose arguments it takes.
 
     Args:
-        resource: a fixed resource; None follows `otel_openstack.resource.current()`, which learns while a service starts.
+        resource: a fixed resource; None follows `otel_openstack.resource.current()`, which learns.
         queue: where finished spans go; by default a new one of `span_queue_bytes`.
 
     """
@@ -66,7 +66,7 @@ class TracerProvider(sdk.TracerProvider):
         self.limits = self._span_limits
         self.has_processors = bool(getattr(self._active_span_processor, "_span_processors", True))
         reference = weakref.WeakMethod(self._begin_in_child)
-        process.on_child(lambda: (reference() or _nothing)())
+        process.on_child(lambda: (reference() or _nothing)())  # noqa: PLW0108 (the method must not be kept alive)
 
     @property
     def resource(self) -> Resource:
@@ -86,7 +86,7 @@ class TracerProvider(sdk.TracerProvider):
         self.queue.clear()
         self._handle_fork()
         if self._fixed_resource is not None:
-            fresh = {"process.pid": os.getpid(), "service.instance.id": process.instance_id()}
+            fresh: dict[str, Any] = {"process.pid": os.getpid(), "service.instance.id": process.instance_id()}
             known = self._fixed_resource.attributes
             self._update_resource(Resource({key: value for key, value in fresh.items() if key in known}))
 

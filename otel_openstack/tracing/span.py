@@ -137,7 +137,7 @@ class Span(sdk.Span):
     _tracer: Tracer
     _weight: int
 
-    __new__ = object.__new__  # type: ignore[assignment] # the SDK's Span refuses to be made; ours is filled by the tracer
+    __new__ = object.__new__  # the SDK's Span refuses to be made; ours is filled by the tracer
 
     def __init__(self) -> None:
         """Do nothing: the tracer fills the slots, which saves two calls per span."""
@@ -362,7 +362,9 @@ class Span(sdk.Span):
             return
         if code is StatusCode.UNSET or self.status.status_code is StatusCode.OK:
             return
-        self._extras().status = Status(code, scrub.message(description) if isinstance(description, str) else description)
+        self._extras().status = Status(
+            code, scrub.message(description) if isinstance(description, str) else description
+        )
 
     def record_exception(
         self,
@@ -427,8 +429,8 @@ class Span(sdk.Span):
         extra = self._extra or Extra()
         attributes = BoundedAttributes(limits.max_span_attributes, self._attributes, immutable=True)
         attributes.dropped = extra.dropped_attributes
-        events: BoundedList = BoundedList.from_seq(None, self._sdk_events())
-        links: BoundedList = BoundedList.from_seq(None, self._sdk_links())
+        events: BoundedList[Any] = BoundedList.from_seq(None, self._sdk_events())
+        links: BoundedList[Any] = BoundedList.from_seq(None, self._sdk_links())
         events.dropped, links.dropped = extra.dropped_events, extra.dropped_links
         return sdk.ReadableSpan(
             name=self._name,
@@ -470,7 +472,7 @@ class CurrentSpan(Span):
     _token: Any
     _depth: int  # how many `with` are open, where it is not the one plain `with`
 
-    def __enter__(self) -> trace_api.Span:  # type: ignore[override]
+    def __enter__(self) -> trace_api.Span:
         if self._given is not USUAL:
             return self._tracer.enter(self)
         tracer = self._tracer
@@ -534,8 +536,8 @@ class CurrentSpan(Span):
         """Leave a `with` that is not the plain one: nested, dropped, failed, or with unusual arguments."""
         given = self._given
         if given is not None:
-            self._depth -= 1
-            if self._depth:  # `with` on the span that an outer `with` started
+            if self._depth > 1:  # `with` on a span that another `with` started
+                self._depth -= 1
                 super().__exit__(None, error, None)
                 return
         try:

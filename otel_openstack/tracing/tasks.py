@@ -54,7 +54,7 @@ class Captured:
         task.end(None)
         return result
 
-    def __enter__(self) -> Captured:
+    def __enter__(self) -> Captured:  # noqa: PYI034 (typing.Self came with Python 3.11)
         """Make what was captured current, without a task."""
         self._tokens.append(set_context(self._context))
         return self

@@ -17,7 +17,7 @@ from opentelemetry.context import Context
 from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
-from opentelemetry.sdk.trace.sampling import Sampler
+from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
 
@@ -67,7 +67,7 @@ class Tracer(sdk.Tracer):
         return self._provider.resource
 
     @property
-    def sampler(self) -> Sampler:  # type: ignore[override]
+    def sampler(self) -> Sampler:
         return self._sampler
 
     @sampler.setter
@@ -89,7 +89,7 @@ class Tracer(sdk.Tracer):
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
-    def start_as_current_span(  # type: ignore[override]
+    def start_as_current_span(
         self,
         name: str,
         context: Context | None = None,
@@ -106,7 +106,7 @@ class Tracer(sdk.Tracer):
         span._tracer = self
         span._name = name
         span._kind = kind
-        span._attributes = attributes  # type: ignore[assignment] # taken over when entered
+        span._attributes = attributes  # taken over when entered
         if (
             context is None
             and not links
@@ -118,9 +118,7 @@ class Tracer(sdk.Tracer):
             span._given = USUAL
         else:
             span._depth = 0
-            span._given = Given(
-                context, links, start_time, record_exception, set_status_on_exception, end_on_exit
-            )
+            span._given = Given(context, links, start_time, record_exception, set_status_on_exception, end_on_exit)
         return span
 
     def start_span(
@@ -256,11 +254,11 @@ class Tracer(sdk.Tracer):
             trace_id = parent.trace_id
             random = bool(parent.trace_flags & RANDOM)
         result = self._sampler.should_sample(context, trace_id, span._name, span._kind, attributes, links or ())
-        flags = FLAGS[(SAMPLED if result.decision.is_sampled() else 0) | (RANDOM if random else 0)]
+        flags = FLAGS[(SAMPLED if result.decision is Decision.RECORD_AND_SAMPLE else 0) | (RANDOM if random else 0)]
         state = result.trace_state if result.trace_state is not None else NO_STATE
         span_id = ids.bits(64) or 1 if self._own_ids else generator.generate_span_id()
         counted = self._metrics.start_span(parent, result.decision) if self._metrics else None
-        if not result.decision.is_recording():
+        if result.decision is Decision.DROP:
             return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state), None, None
         span._trace, span._parent, span._span_id = (trace_id, flags, state), parent, span_id
         wanted = result.attributes

@@ -23,10 +23,10 @@ _double = struct.Struct("<d").pack
 
 def varint(number: int) -> bytes:
     """Return an unsigned number of at most 64 bits in base 128, the lowest digit first."""
-    if number < 128:
+    if number < len(_SMALL):
         return _SMALL[number]
     digits = bytearray()
-    while number > 127:
+    while number >= len(_SMALL):
         digits.append(number & 127 | 128)
         number >>= 7
     digits.append(number)
@@ -43,7 +43,7 @@ def text(value: str) -> bytes:
     return value.encode("utf-8", "replace")
 
 
-def any_value(value: Any) -> bytes:
+def any_value(value: Any) -> bytes:  # noqa: PLR0911 (one return a type)
     """Return the AnyValue message of a cleaned attribute value.
 
     Raises:

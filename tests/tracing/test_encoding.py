@@ -20,7 +20,7 @@ from opentelemetry.trace import SpanContext, SpanKind, TraceFlags
 from otel_openstack.exporters.accounting import Account
 from otel_openstack.tracing import TracerProvider, encoding, encoding_json, events
 from otel_openstack.tracing.queue import Queue
-from tests.tracing.strategies import attributes, play, plans
+from tests.tracing.strategies import attributes, plans, play
 
 RESOURCE = Resource({"service.name": "nova-api", "process.pid": 4711, "ä": ("x", "y")}, "https://schema/resource")
 many = settings(max_examples=50, deadline=None, suppress_health_check=[HealthCheck.too_slow])
