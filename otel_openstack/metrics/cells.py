@@ -92,7 +92,7 @@ class Histogram:
         return [cell[SUM] - before[SUM], *cell[LOW:FIRST_BUCKET], *map(sub, cell[FIRST_BUCKET:], before[FIRST_BUCKET:])]
 
     def times(self, cell: Cell) -> int:
-        return sum(cell[FIRST_BUCKET:])
+        return sum(cell[3:])  # a constant is quicker than a name
 
 
 class Sum:

@@ -200,7 +200,10 @@ class Instrument:
             return []
         with self._lock:
             take = bool(self.observers)
-            taken = [(series, self._copy(series, take=take)) for series in self.series]
+            if self._gil and not take:
+                taken = [(series, series.cell[:]) for series in self.series]
+            else:
+                taken = [(series, self._copy(series, take=take)) for series in self.series]
             if take:
                 self._share_extremes(taken)
             if observer is not None:

@@ -41,13 +41,14 @@ def varint(number: int) -> bytes:
     return bytes(out)
 
 
-_LENGTHS = [varint(number) for number in range(2048)]
+_KNOWN_LENGTHS = 2048
+_LENGTHS = [varint(number) for number in range(_KNOWN_LENGTHS)]
 
 
 def block(tag: bytes, payload: bytes) -> bytes:
     """Encode a field with a length."""
     size = len(payload)
-    return tag + (_LENGTHS[size] if size < len(_LENGTHS) else varint(size)) + payload
+    return tag + (_LENGTHS[size] if size < _KNOWN_LENGTHS else varint(size)) + payload
 
 
 def text(tag: bytes, value: str | None) -> bytes:
@@ -166,14 +167,23 @@ def _histogram_points(points: Batch, template: _Template) -> bytes:
     stream, start, time, series = points
     times = _TIMES.pack(b"\x11", start, b"\x19", time)
     pack, head, known = template.numbers.pack, template.counts_head, template.labels
-    out = []
+    out: list[bytes] = []
     for labels, cell in series:
         common = known.get(labels) or _labels(b"\x4a", stream, labels, template)
         total, low, high, *counts = cell
-        ends = (b"\x59", double(low), b"\x61", double(high)) if stream.extremes else ()
-        point = pack(b"\x21", sum(counts), b"\x29", double(total), head, *counts, *ends)
-        out.append(block(b"\x0a", common + times + point))
+        ends = (b"\x59", low, b"\x61", high) if stream.extremes else ()
+        try:
+            numbers = pack(b"\x21", sum(counts), b"\x29", total, head, *counts, *ends)
+        except OverflowError:  # integers beyond every float
+            ends = (b"\x59", double(low), b"\x61", double(high)) if stream.extremes else ()
+            numbers = pack(b"\x21", sum(counts), b"\x29", double(total), head, *counts, *ends)
+        out += _point(common + times + numbers)
     return b"".join(out)
+
+
+def _point(point: bytes) -> tuple[bytes, bytes, bytes]:
+    size = len(point)
+    return b"\x0a", _LENGTHS[size] if size < _KNOWN_LENGTHS else varint(size), point
 
 
 def _number_points(points: Batch, template: _Template) -> bytes:
@@ -181,10 +191,10 @@ def _number_points(points: Batch, template: _Template) -> bytes:
     gauge = stream.kind == "gauge"
     times = _TIME.pack(b"\x19", time) if gauge else _TIMES.pack(b"\x11", start, b"\x19", time)
     known = template.labels
-    out = []
+    out: list[bytes] = []
     for labels, cell in series:
         common = known.get(labels) or _labels(b"\x3a", stream, labels, template)
-        out.append(block(b"\x0a", common + times + _number(cell[cells.VALUE])))
+        out += _point(common + times + _number(cell[cells.VALUE]))
     return b"".join(out)
 
 

@@ -4,9 +4,10 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from math import inf
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 from otel_openstack.metrics import cells
@@ -113,6 +114,7 @@ class _Lane:
         self._instrument = instrument
         self._kind = instrument.kind
         self._observed = isinstance(instrument, Observable)
+        self._mark_of: Callable[[Cell], Any] = itemgetter(cells.VALUE) if self._observed else instrument.kind.times
         names = instrument.model.attributes
         self._places = None if stream.attribute_names == names else [names.index(n) for n in stream.attribute_names]
 
@@ -162,12 +164,14 @@ class _Lane:
         return points
 
     def _changed(self, cumulative: Snapshot) -> Snapshot:
+        before, mark_of = self.before, self._mark_of
         points = []
-        for labels, cell in cumulative:
-            mark = cell[cells.VALUE] if self._observed else self._kind.times(cell)
-            if self.before.get(labels) != mark:
-                self.before[labels] = mark
-                points.append((labels, cell))
+        for point in cumulative:
+            labels, cell = point
+            mark = mark_of(cell)
+            if before.get(labels) != mark:
+                before[labels] = mark
+                points.append(point)
         return points
 
 
