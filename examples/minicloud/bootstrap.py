@@ -105,7 +105,7 @@ def _title(command: Sequence[str]) -> str:
     """`nova-manage db sync` of the whole command line, which also holds paths and the password."""
     words = [Path(word).name for word in command if not word.startswith(("--", "{")) and not word.endswith("conf")]
     program, *rest = words
-    subcommand = [word for word in rest if word.replace("_", "").replace(".py", "").isalpha()]
+    subcommand = [word for word in rest if word.removesuffix(".py").isidentifier()]
     return " ".join(subcommand[:1] if program == "python" else [program, *subcommand[:2]])
 
 

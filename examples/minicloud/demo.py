@@ -25,7 +25,10 @@ def run(cloud: Cloud, servers: int) -> None:
         steps = driver.drive(cloud, servers)
     finally:
         lifecycle.stop_all(cloud)
-    show(cloud, next(step["trace_id"] for step in steps if step["name"] == SHOWN))
+    trace_id = next(step["trace_id"] for step in steps if step["name"] == SHOWN)
+    if not int(trace_id, 16):
+        raise Failed("the distribution is not active in the client", cloud.log / f"{driver.CLIENT}.log")
+    show(cloud, trace_id)
 
 
 def show(cloud: Cloud, trace_id: str) -> None:
