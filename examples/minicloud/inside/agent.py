@@ -3,7 +3,6 @@
 
 import sys
 import threading
-import time
 
 import oslo_messaging
 from neutron.agent import rpc as agent_rpc
@@ -12,6 +11,7 @@ from neutron.conf.agent import common as agent_conf
 from neutron_lib import constants, context
 from neutron_lib.agent import topics
 from oslo_config import cfg
+from oslo_service import loopingcall
 
 HOST = "demo-host"
 REPORT_EVERY = 10  # seconds
@@ -62,14 +62,17 @@ def main():
     agent_rpc.create_consumers([endpoint], topics.AGENT, [[topics.PORT, topics.UPDATE]], start_listening=True)
     reports = agent_rpc.PluginReportStateAPI(topics.REPORTS)
     state = dict(STATE)
-    while True:
+
+    def report_state():
         try:
             reports.report_state(admin, state, use_call=True)
         except Exception as error:  # the plugin may not be there yet
             print("report failed:", repr(error)[:200], flush=True)
         else:
             state.pop("start_flag", None)
-        time.sleep(REPORT_EVERY)
+
+    # As neutron's own agents do.
+    loopingcall.FixedIntervalLoopingCall(report_state).start(interval=REPORT_EVERY).wait()
 
 
 main()
