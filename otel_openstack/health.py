@@ -7,7 +7,9 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from otel_openstack import metrics
+from otel_openstack.exporters import accounting
 from otel_openstack.exporters.accounting import ACCOUNTS
+from otel_openstack.exporters.sink import Outcome, Signal
 from otel_openstack.metrics import catalog
 from otel_openstack.patching.guard import failures
 from otel_openstack.semconv import instruments
@@ -29,7 +31,13 @@ def observe(queues: Mapping[str, Any]) -> list[metrics.Handle]:
         instruments.OTEL_OPENSTACK_INSTRUMENT_SERIES: _series,
         instruments.OTEL_OPENSTACK_PATCH_FAILURES: _failures,
     }
+    accounting.on_attempt(_attempted)
     return [metrics.observe(name, callback) for name, callback in callbacks.items()]
+
+
+def _attempted(signal: Signal, seconds: float, outcome: Outcome) -> None:
+    error = None if outcome is Outcome.DELIVERED else outcome.value
+    metrics.histogram(instruments.OTEL_OPENSTACK_EXPORT_DURATION).record(seconds, signal, error)
 
 
 def _recorded() -> Observations:

@@ -7,8 +7,10 @@ in any thread. A child starts with empty books.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from otel_openstack.exporters.sink import SIGNALS, Outcome, Signal, Sink
-from otel_openstack.runtime import process, stop, worker
+from otel_openstack.runtime import originals, process, stop, worker
 
 ITEMS: dict[Signal, str] = {"traces": "spans", "metrics": "points", "logs": "log records"}
 AT_EXIT = "not delivered before the end of the process"
@@ -48,6 +50,8 @@ class Account:
         self.drops.clear()
 
 
+_watchers: list[Callable[[Signal, float, Outcome], None]] = []
+
 ACCOUNTS: dict[Signal, Account] = {signal: Account(signal) for signal in SIGNALS}
 
 
@@ -56,9 +60,18 @@ def account(signal: Signal) -> Account:
     return ACCOUNTS[signal]
 
 
+def on_attempt(callback: Callable[[Signal, float, Outcome], None]) -> Callable[[], None]:
+    """Call `callback(signal, seconds, outcome)` after each attempt to send; returns what takes that back."""
+    _watchers.append(callback)
+    return lambda: _watchers.remove(callback)
+
+
 def send(sink: Sink, signal: Signal, payload: bytes, items: int, deadline: float) -> Outcome:
     """Send `payload` and book the outcome; one to be retried is not booked, the caller keeps or drops it."""
+    start = originals.monotonic()
     outcome, rejected = sink.send(signal, payload, items, deadline)
+    for watcher in _watchers:
+        watcher(signal, originals.monotonic() - start, outcome)
     book = ACCOUNTS[signal]
     if outcome is Outcome.DELIVERED:
         book.delivered += items - rejected

@@ -90,8 +90,8 @@ class PullReader(MetricReader):
         """Collect.
 
         Args:
-            changed_only: what was recorded into since the last call. Observable instruments are read at the export
-                interval only: some change with every export (the count of exported points), for ever.
+            changed_only: what was recorded into since the last call. Observable instruments, and those of the export
+                itself, are read at the export interval only: some change with every export, for ever.
         """
         joint = sdk_seam.collector(self)
         if isinstance(joint, Joint):
@@ -175,7 +175,7 @@ class Joint:
             batches = [
                 batch
                 for feed in feeds
-                if feed is not None and not (changed_only and isinstance(feed.instrument, Observable))
+                if feed is not None and not (changed_only and _waits(feed.instrument))
                 for batch in feed.collect(start, now, changed_only=changed_only)
             ]
         catalog.complain()
@@ -205,6 +205,11 @@ class Joint:
         if self._live_resource:
             sdk_seam.set_resource(self._provider, resources.current())
         return sdk_seam.resource(self._provider)
+
+
+def _waits(instrument: Instrument) -> bool:
+    """Whether a change of `instrument` is no reason to export."""
+    return isinstance(instrument, Observable) or instrument.name.startswith("otel_openstack.")
 
 
 class _Desk:

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from otel_openstack import health, metrics
+from otel_openstack import health, metrics, settings
 from otel_openstack.exporters.accounting import account
 from otel_openstack.exporters.sink import Outcome
 from otel_openstack.metrics.job import MetricsJob
@@ -24,6 +24,8 @@ class Sink:
 
 
 def test_exporting_is_no_reason_to_export(telemetry):
+    settings.use(settings.Settings(level="detailed", strict=True))
+    metrics.reset()
     reader, sink = PullReader(), Sink()
     provider = build(readers=[reader])
     handles = health.observe({"traces": []})
@@ -43,6 +45,7 @@ def test_exporting_is_no_reason_to_export(telemetry):
         assert "items.delivered" not in sink.payloads[-1]
         job.run(deadline, final=True)
         assert "items.delivered" in sink.payloads[-1]
+        assert "export.duration" in sink.payloads[-1]  # of level detailed
     finally:
         del provider
         for handle in handles:
