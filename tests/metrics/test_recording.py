@@ -6,6 +6,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import select
+import signal
 import subprocess
 import sys
 import threading
@@ -188,6 +190,8 @@ def in_a_child(answer):
             os._exit(0)
     os.close(into)
     with os.fdopen(out) as text:
+        if not select.select([text], [], [], 20)[0]:
+            os.kill(pid, signal.SIGKILL)  # it waits for a lock that nobody will release
         answered = text.read()
     os.waitpid(pid, 0)
     return json.loads(answered)
