@@ -28,6 +28,8 @@ BIN = Path(sys.executable).parent
 STATES = ("up", "refusing", "503", "hanging", "blackhole", "slow")
 REQUESTS = 24
 PATIENCE = 30.0  # seconds until a service that does not end is killed
+# A worker of uWSGI is busy for a moment after its answer has arrived, and ends without any hook if told to stop then.
+SETTLE = 0.3
 UWSGI_LOOK = 1.0  # seconds between looks of the master of uWSGI at its workers
 DROPPED = re.compile(
     r"^(\d+) WARNING .*?(\d+) spans(?:, (\d+) points)? dropped of (\d+) spans(?:, (\d+) points)?", re.MULTILINE
@@ -278,6 +280,7 @@ def _requests(process: subprocess.Popen[bytes], port: int) -> None:
         list(pool.map(one, range(REQUESTS // 2)))
         time.sleep(1.2)  # over an export
         list(pool.map(one, range(REQUESTS // 2)))
+    time.sleep(SETTLE)
 
 
 def _end_of_work(witness: Path) -> float:

@@ -121,10 +121,10 @@ def test_what_the_collector_takes_prolongs_the_end_within_the_limit(script):
         def slowly(deadline, final):
             begin = originals.monotonic()
             while originals.monotonic() < min(deadline, worker.cutoff()):
-                originals.sleep(0.1); worker.progress()
-            say(round(originals.monotonic() - begin, 1))
+                originals.sleep(0.02); worker.progress()
+                say(originals.monotonic() - begin)
         worker.add(Job(act=slowly))
         process.ensure()
     """)
     assert done.out[0] == "job final"
-    assert 0.8 <= float(done.out[1]) <= 1.0
+    assert 0.6 <= float(done.out[-1]) <= 1.5  # it would be 0.5
