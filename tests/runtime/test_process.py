@@ -5,8 +5,8 @@ from __future__ import annotations
 
 import pytest
 
-# uWSGI forks from C, holding the GIL: Python's hooks do not run. A fork through ctypes is the same. (Scripts wait before
-# it until the export thread sleeps: one that asks for the GIL at the very moment would leave it locked in the child.)
+# uWSGI forks from C, holding the GIL: Python's hooks do not run. A fork through ctypes is the same. (Scripts wait until
+# the export thread sleeps: one that asks for the GIL at the very moment would leave it locked in the child.)
 FORKS = {"announced": "os.fork", "from C": "__import__('ctypes').PyDLL(None).fork"}
 
 
