@@ -2,7 +2,8 @@
 """One run with witnesses, for the tests: what the cloud and RabbitMQ say beside what the distribution recorded.
 
 Leaves in the cloud's directory: otlp/, log/ and state/record.json:
-    {"bare": [{"messages": {kind: count}}, ...],
+    {"concurrency": "threading" or "eventlet",
+     "bare": [{"messages": {kind: count}}, ...],
      "ours": [{"steps": [...], "messages": {...}, "firehose": FILE}, ...],
      "stopped": [{"name", "seconds", "killed"}, ...],
      "no_mercy": [names of services whose workers uWSGI had to kill when there was no distribution],
@@ -37,7 +38,15 @@ def run(cloud: Cloud) -> None:
     say("with the distribution")
     cloud.options = replace(cloud.options, instrumented=True)
     ours, stopped = _run(cloud, DRIVES)
-    result = {"bare": bare, "ours": ours, "stopped": stopped, "no_mercy": no_mercy, "password": cloud.password}
+    concurrency = cloud.options.concurrency
+    result = {
+        "concurrency": concurrency,
+        "bare": bare,
+        "ours": ours,
+        "stopped": stopped,
+        "no_mercy": no_mercy,
+        "password": cloud.password,
+    }
     (cloud.state / "record.json").write_text(json.dumps(result, indent=1))
 
 

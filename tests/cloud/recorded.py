@@ -88,6 +88,7 @@ class Run:
         record = json.loads((directory / "state" / "record.json").read_text())
         self.password: str = record["password"]
         self.stopped: list[dict[str, Any]] = record["stopped"]
+        self.concurrency: str = record["concurrency"]
         self._no_mercy: list[str] = record["no_mercy"]
         self.message_counts: dict[str, list[dict[str, int]]] = {
             "bare": [drive["messages"] for drive in record["bare"]],
