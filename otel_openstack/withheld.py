@@ -11,6 +11,7 @@ from __future__ import annotations
 from otel_openstack import settings
 
 EARLY = "imports its library before the service has chosen its concurrency"
+PARENT = "keeps the pid of the parent over a fork, and every process would count the whole host"
 TWICE = "would record what is recorded already"
 
 # By the names of their entry points.
@@ -45,6 +46,7 @@ WITHHELD = {
     "requests": EARLY,
     "sqlalchemy": TWICE,
     "sqlite3": TWICE,
+    "system_metrics": PARENT,
     "taskflow": EARLY,
     "threading": TWICE,
     "urllib": TWICE,
