@@ -53,6 +53,7 @@ MODULES: tuple[str, ...] = (
     "oslo_messaging_pool",
     "oslo_concurrency",
     "nova_cells",
+    "neutron_batches",
 )
 
 
