@@ -8,7 +8,7 @@ PYTHON ?= python3
 CONCURRENCY ?= threading
 SERVERS ?= 1
 COMPARE ?=
-ROUNDS ?= 2
+ROUNDS ?= 3
 
 CLOUD := $(PYTHON) examples/minicloud
 TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind
@@ -28,6 +28,7 @@ check: .venv/installed
 	.venv/bin/ruff format --check .
 	.venv/bin/mypy
 	.venv/bin/python registry/generate.py --check
+	.venv/bin/python docs/generate.py --check
 	.venv/bin/python docs/generate.py --check
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 

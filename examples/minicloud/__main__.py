@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import commands
-from layout import Cloud, Options, PROJECT
+from layout import PROJECT, Cloud, Options
 from progress import Failed, warn
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument("--servers", type=int, default=1, help="servers to create at once")
     parser.add_argument("--bare", action="store_true", help="without the distribution")
-    parser.add_argument("--rounds", type=int, default=2, help="of compare: how often each of bare and ours is run")
+    parser.add_argument("--rounds", type=int, default=3, help="of compare: how often each of bare and ours is run")
     return parser
 
 

@@ -22,7 +22,7 @@ import witness
 from progress import say
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Iterable
 
     from layout import Cloud
 
@@ -34,8 +34,8 @@ class Allowed(NamedTuple):
     """How much more it may be with the distribution."""
 
     ready: float = 0.5  # seconds
-    stop: float = 1.0  # seconds
     memory: float = 20.0  # MiB, of each process
+    stop: float = 1.0  # seconds
 
 
 ALLOWED = Allowed()
@@ -109,8 +109,8 @@ def report(bare: list[Run], ours: list[Run]) -> bool:
     print(f"{'service':<20}{'ready, s':>26}{'largest process, MiB PSS':>28}{'stop, s':>26}")
     for name in bare[0].ready:
         cells = [
-            _cell(bare, ours, lambda run, name=name: getattr(run, what)[name], allowed)  # type: ignore[misc]
-            for what, allowed in (("ready", ALLOWED.ready), ("memory", ALLOWED.memory), ("stop", ALLOWED.stop))
+            _cell([getattr(run, what)[name] for run in bare], [getattr(run, what)[name] for run in ours], allowed)
+            for what, allowed in ALLOWED._asdict().items()
         ]
         fine = fine and all(good for _, good in cells)
         print(f"{name:<20}{cells[0][0]:>26}{cells[1][0]:>28}{cells[2][0]:>26}")
@@ -119,8 +119,8 @@ def report(bare: list[Run], ours: list[Run]) -> bool:
     return _messages(bare, ours) and fine
 
 
-def _cell(bare: list[Run], ours: list[Run], value: Callable[[Run], float], allowed: float) -> tuple[str, bool]:
-    without, having = min(map(value, bare)), min(map(value, ours))
+def _cell(bare: list[float], ours: list[float], allowed: float) -> tuple[str, bool]:
+    without, having = min(bare), min(ours)
     good = having - without <= allowed
     return f"{without:.2f} {having:.2f} {having - without:+.2f}{'' if good else ' !'}", good
 
@@ -133,8 +133,10 @@ def _messages(bare: list[Run], ours: list[Run]) -> bool:
     """A kind's count varies from run to run where nova waits for events; what both had once counts as equal."""
     kinds = sorted(set().union(*(run.messages for run in bare + ours)))
     different = [kind for kind in kinds if not {r.messages[kind] for r in bare} & {r.messages[kind] for r in ours}]
-    print(f"\nRabbitMQ messages of one create, use and delete, of {len(kinds)} kinds: without "
-          f"{', '.join(str(r.messages.total()) for r in bare)}; with {', '.join(str(r.messages.total()) for r in ours)}")  # fmt: skip
+    totals = [", ".join(str(run.messages.total()) for run in runs) for runs in (bare, ours)]
+    print(
+        f"\nRabbitMQ messages of one create, use and delete, {len(kinds)} kinds: without {totals[0]}; with {totals[1]}"
+    )
     for kind in different:
         print(f"  ! {kind}: without {[r.messages[kind] for r in bare]}, with {[r.messages[kind] for r in ours]}")
     return not different

@@ -51,8 +51,8 @@ def _venv(cloud: Cloud) -> None:
     if stamp.exists() and stamp.read_text() == wanted:
         return
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
-        raise Failed(f"Python {sys.version_info[0]}.{sys.version_info[1]} runs this, but the pinned services need 3.11: "
-                     "give another with `make demo PYTHON=python3.11`")  # fmt: skip
+        running = f"{sys.version_info[0]}.{sys.version_info[1]}"
+        raise Failed(f"this is Python {running}, the pinned services need 3.11: `make demo PYTHON=python3.11`")
     log = cloud.directory / "install.log"
     with step(f"venv in {cloud.venv}"):
         _run([sys.executable, "-m", "venv", str(cloud.venv)], log)

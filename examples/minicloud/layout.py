@@ -158,7 +158,7 @@ def _is_free(port: int) -> bool:
 
 def _free_port(taken: set[int]) -> int:
     for _ in range(1000):
-        port = random.randrange(*PORT_RANGE)  # noqa: S311 -- a port is no secret
+        port = random.randrange(*PORT_RANGE)  # a port is no secret
         if port not in taken and _is_free(port):
             return port
     raise Failed(f"no free TCP port between {PORT_RANGE[0]} and {PORT_RANGE[1]} on {HOST}")

@@ -99,7 +99,7 @@ def stop_order() -> list[services.Service]:
 
 
 def _stop_waves() -> list[list[services.Service]]:
-    """Callers before those whom they call, so that nothing is cut off: nova-compute finishes its tasks with the rest."""
+    """Callers before those whom they call, so that nothing is cut off: nova-compute finishes its tasks."""
     daemons = [service for service in services.SERVICES if not service.module]
     apis = [service for service in services.SERVICES if service.module]
     last = services.WAVES[-1]

@@ -7,6 +7,7 @@ leaves a record by which the next start (or `down`) stops what is left.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -168,7 +169,5 @@ def _all() -> Iterable[Stat]:
 
 
 def _signal(pid: int, number: int) -> None:
-    try:
+    with contextlib.suppress(ProcessLookupError):
         os.kill(pid, number)
-    except ProcessLookupError:
-        pass

@@ -19,7 +19,7 @@ TAIL_LINES = 25
 _began = time.monotonic()
 
 
-class Failed(Exception):
+class Failed(Exception):  # noqa: N818 -- reads as what happened
     """A step failed: what, which service (if any), and what to do, in words for a person."""
 
     def __init__(self, message: str, log: Path | None = None) -> None:

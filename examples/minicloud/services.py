@@ -57,7 +57,8 @@ SERVICES: tuple[Service, ...] = (
     Service("neutron-rpc-server", 2, command=("neutron-rpc-server", *NEUTRON_FILES), queue="q-plugin"),
     Service("nova-scheduler", 2, command=("nova-scheduler", *NOVA_FILES), queue="scheduler"),
     Service("nova-compute", 3, command=("nova-compute", *NOVA_FILES), queue="compute"),
-    Service("neutron-agent", 3, command=("python", "{inside}/agent.py", *NEUTRON_FILES), queue="q-agent-notifier-port-update"),
+    Service("neutron-agent", 3, command=("python", "{inside}/agent.py", *NEUTRON_FILES),
+            queue="q-agent-notifier-port-update"),
 )  # fmt: skip
 BY_NAME = {service.name: service for service in SERVICES}
 WAVES = tuple(sorted({service.wave for service in SERVICES}))

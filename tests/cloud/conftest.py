@@ -15,8 +15,7 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from recorded import Run
+from tests.cloud.recorded import Run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 DIRECTORY = ROOT / ".cache" / "cloud"
@@ -34,11 +33,16 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 def record(concurrency: str, kept: Path) -> Path:
     command = [sys.executable, str(ROOT / "examples" / "minicloud"), "record", "--concurrency", concurrency]
     command += ["--dir", str(DIRECTORY), "--venv", str(VENV)]
-    done = subprocess.run(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=WITHIN
-    )
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout[-6000:]
+    with subprocess.Popen(
+        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    ) as process:
+        try:
+            output, _ = process.communicate(timeout=WITHIN)
+        except subprocess.TimeoutExpired:
+            process.terminate()  # it stops everything that it started
+            output, _ = process.communicate()
+    print(output)
+    assert process.returncode == 0, output[-6000:]
     for name in ("otlp", "log"):
         shutil.copytree(DIRECTORY / name, kept / name)
     (kept / "state").mkdir()

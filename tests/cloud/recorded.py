@@ -16,7 +16,8 @@ from urllib.parse import unquote
 
 KINDS = {0: "UNSPECIFIED", 1: "INTERNAL", 2: "SERVER", 3: "CLIENT", 4: "PRODUCER", 5: "CONSUMER"}
 REQUEST_LINE = re.compile(
-    r"^\[pid: (?P<pid>\d+)\|.*?\] \S+ \(.*?\) \{.*?\} \[.*?\] (?P<method>[A-Z]+) (?P<uri>\S+) => .*\(HTTP/1\.[01] (?P<status>\d+)\)"
+    r"^\[pid: (?P<pid>\d+)\|.*?\] \S+ \(.*?\) \{.*?\} \[.*?\] (?P<method>[A-Z]+) (?P<uri>\S+) => "
+    r".*\(HTTP/1\.[01] (?P<status>\d+)\)"
 )
 
 

@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections import Counter, defaultdict
 
 import pytest
-from recorded import Run
+
+from tests.cloud.recorded import Run
 
 pytestmark = pytest.mark.cloud
 

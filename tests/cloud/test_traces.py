@@ -7,7 +7,8 @@ import re
 from collections import Counter
 
 import pytest
-from recorded import Run, Span
+
+from tests.cloud.recorded import Run, Span
 
 pytestmark = pytest.mark.cloud
 

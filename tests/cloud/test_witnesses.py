@@ -6,7 +6,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
-from recorded import Drive, Request, Run, Span
+
+from tests.cloud.recorded import Drive, Request, Run, Span
 
 pytestmark = pytest.mark.cloud
 

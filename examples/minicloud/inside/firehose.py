@@ -10,19 +10,16 @@ message: method, reply, event, unique id, msg id, context keys that start with `
 
 import json
 import signal
-import socket
 import sys
+import threading
 
 import amqp
 
 QUIET = 1.0  # seconds without a message after which a stopped witness has seen everything
 CONTEXT = ("_context_traceparent", "_context_request_id", "_context_user_id", "_context_user")
 
-stopping = False
-
 
 def main():
-    global stopping
     address, path = sys.argv[1:]
     connection = amqp.Connection(host=address, userid="guest", password="guest")
     connection.connect()
@@ -31,19 +28,16 @@ def main():
     for pattern in ("publish.#", "deliver.#"):
         channel.queue_bind(queue, "amq.rabbitmq.trace", pattern)
 
-    def stop(_number, _frame):
-        global stopping
-        stopping = True
-
-    signal.signal(signal.SIGTERM, stop)
+    stopping = threading.Event()
+    signal.signal(signal.SIGTERM, lambda _number, _frame: stopping.set())
     with open(path, "w") as output:
         channel.basic_consume(queue, no_ack=True, callback=lambda message: print(line(message), file=output))
         print("ready", flush=True)
         while True:
             try:
                 connection.drain_events(timeout=QUIET)
-            except (socket.timeout, TimeoutError):
-                if stopping:
+            except TimeoutError:
+                if stopping.is_set():
                     return
 
 
