@@ -2,7 +2,7 @@
 """Carries a request into the threads, pools and green threads that work for it.
 
 A task has totals of its own. When it ends they go to the request, if that still runs. If the request is over by then
-and the task did call something, one span `task {function}` is written afterwards, so the work is not lost. Under a
+and the task called a database or a cache, one span `task {function}` is written afterwards, so it is not lost. Under a
 message that nobody waits for (a cast), where the real work usually is such a task, the span is opened at once and the
 calls of the task stand under it.
 """
@@ -102,7 +102,7 @@ class _Task:
         alive = above.alive()
         if alive is not None:
             alive.merge(own)
-        elif own.worked:
+        elif own.db_calls or own.cache_calls:  # calls by RPC and HTTP have spans of their own
             self._write(own, shown)
 
     def _write(self, own: Totals, error: Exception | None) -> None:
