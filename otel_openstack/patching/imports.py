@@ -102,4 +102,10 @@ class _Loader(Loader):
             _call(callback, module)
 
 
+# Warnings of a module at its import are shown for the line that imports it: Python passes over the frames of its own
+# import machinery, which it knows by their file name. Our frame in between has to be passed over too.
+_Loader.exec_module.__code__ = _Loader.exec_module.__code__.replace(
+    co_filename=f"<importlib._bootstrap by way of {__name__}>"
+)
+
 _finder = _Finder()

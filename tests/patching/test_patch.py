@@ -13,7 +13,7 @@ import pytest
 
 from otel_openstack import settings
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard, inventory
+from otel_openstack.patching import Patch, guard, inventory, when_imported
 from otel_openstack.patching import guard as guard_function
 from otel_openstack.patching.guard import LIMIT, failures
 from otel_openstack.patching.inventory import State
@@ -218,3 +218,20 @@ def test_strict_raises(library):
             raise ValueError("inner")
     finally:
         settings.use(None)
+
+
+def test_a_warning_at_import_is_shown_for_the_line_that_imports(tmp_path, monkeypatch):
+    (tmp_path / "lib_warns.py").write_text("import warnings\nwarnings.warn('old', DeprecationWarning, stacklevel=2)\n")
+    (tmp_path / "lib_importer.py").write_text("import lib_warns\n")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    seen = []
+    cancel = when_imported("lib_warns", seen.append)
+    try:
+        with pytest.warns(DeprecationWarning, match="old") as record:
+            importlib.import_module("lib_importer")
+    finally:
+        cancel()
+        for name in ("lib_warns", "lib_importer"):
+            sys.modules.pop(name, None)
+    assert len(seen) == 1
+    assert record[0].filename.endswith("lib_importer.py")
