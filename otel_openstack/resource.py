@@ -11,14 +11,14 @@ from __future__ import annotations
 import os
 import socket
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from importlib import metadata
 
 from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_openstack import __version__
-from otel_openstack.runtime import process
+from otel_openstack.runtime import notices, process
 
 NAMESPACE = "openstack"
 
@@ -34,14 +34,13 @@ INTERPRETERS = ("python", "python3", "uwsgi", "pyuwsgi", "gunicorn", "mod_wsgi-e
 
 _stated: Resource = Resource({})
 _learned: dict[str, str] = {}
-_listeners: list[Callable[[Resource], None]] = []
 _built: tuple[int, Resource] | None = None
 
 
 def state(resource: Resource | None = None) -> None:
     """Set what the operator stated; None reads the standard environment variables."""
     global _stated
-    _stated = OTELResourceDetector().detect() if resource is None else resource
+    _stated = _detected().merge(OTELResourceDetector().detect()) if resource is None else resource
     _changed()
 
 
@@ -71,11 +70,6 @@ def current() -> Resource:
     return _built[1]
 
 
-def on_change(listener: Callable[[Resource], None]) -> None:
-    """Call `listener(resource)` whenever something new was learned."""
-    _listeners.append(listener)
-
-
 def service_name() -> str:
     """Return the name of this service, such as nova-compute."""
     return str(current().attributes["service.name"])
@@ -84,8 +78,20 @@ def service_name() -> str:
 def _changed() -> None:
     global _built
     _built = None
-    for listener in _listeners:
-        listener(current())
+
+
+def _detected() -> Resource:
+    """Ask the detectors that OTEL_EXPERIMENTAL_RESOURCE_DETECTORS names; "otel" is the environment itself."""
+    found = Resource({})
+    for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(","):
+        if name.strip() in ("", "otel"):
+            continue
+        try:
+            point = next(iter(metadata.entry_points(group="opentelemetry_resource_detector", name=name.strip())))
+            found = found.merge(point.load()().detect())
+        except Exception as error:
+            notices.say("warning", f"resource detector {name.strip()} cannot be used: {error!r}")
+    return found
 
 
 def _build(pid: int) -> Resource:

@@ -190,6 +190,14 @@ def test_standard_variables_keep_their_meaning(tmp_path):
     assert about["deployment.environment.name"] == "lab"
 
 
+def test_resource_detectors_are_asked(tmp_path):
+    done = run(tmp_path, OTEL_EXPERIMENTAL_RESOURCE_DETECTORS="otel,process,nosuch")
+    about = exported(tmp_path / "otlp")[0][0][0]
+    assert about["process.owner"]
+    assert about["service.name"] == "nova-thing"
+    assert "resource detector nosuch cannot be used" in done.stderr
+
+
 CONFIG = """
 file_format: "1.0"
 resource:
