@@ -29,7 +29,6 @@ check: .venv/installed
 	.venv/bin/mypy
 	.venv/bin/python registry/generate.py --check
 	.venv/bin/python docs/generate.py --check
-	.venv/bin/python docs/generate.py --check
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 
 apt:

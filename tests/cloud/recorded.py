@@ -39,6 +39,7 @@ class Span(NamedTuple):
     end: int
     attributes: dict[str, Any]
     failed: bool
+    links: list[str]  # span ids
 
     @property
     def service(self) -> str:
@@ -186,6 +187,7 @@ def _span(process: Process, scope: str, span: dict[str, Any]) -> Span:
         int(span["endTimeUnixNano"]),
         _attributes(span.get("attributes", [])),
         span.get("status", {}).get("code") == 2,
+        [link["spanId"] for link in span.get("links", [])],
     )
 
 

@@ -19,7 +19,7 @@ MOST_SPANS = 250
 POLLS = 11  # looks of the client at its server that count
 SOMETHING_UNIQUE = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}|[0-9a-f]{12}|\d{3}")
 # What begins a trace: the client's steps, and work that no request asked for, by what it is.
-BACKGROUND = re.compile(r"(startup|background|periodic|loop|task|retry|heartbeat|report) \S")
+BACKGROUND = re.compile(r"(startup|background|periodic|loop|task|retry|heartbeat|report|batch) \S")
 
 
 def creates(run: Run) -> list[list[Span]]:
@@ -89,6 +89,8 @@ def test_background_work_is_traces_with_names_of_their_own(run: Run) -> None:
         else:
             assert span.kind == "INTERNAL", span
             assert BACKGROUND.match(span.name), span
+            if span.name.startswith("batch "):  # work for several requests at once says for which
+                assert len(set(span.links) & run.by_id.keys()) > 1, span
     assert {"periodic update_available_resource", "loop DbDriver._report_state"} <= {span.name for span in roots}
 
 
