@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
     from layout import Cloud
 
-GRACE = 20.0  # seconds between SIGTERM and SIGKILL
+GRACE = 60.0  # seconds between SIGTERM and SIGKILL
 POLL = 0.05
 RECORD = 'cat /proc/$$/stat > "$0.new" && mv "$0.new" "$0" && exec "$@"'
 
