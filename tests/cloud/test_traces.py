@@ -91,7 +91,9 @@ def test_background_work_is_traces_with_names_of_their_own(run: Run) -> None:
             assert BACKGROUND.match(span.name), span
             if span.name.startswith("batch "):  # work for several requests at once says for which
                 assert len(set(span.links) & run.by_id.keys()) > 1, span
-    assert {"periodic update_available_resource", "loop DbDriver._report_state"} <= {span.name for span in roots}
+    names = {span.name for span in roots}
+    assert "loop DbDriver._report_state" in names
+    assert [name for name in names if name.startswith("periodic ")]  # which ones were due is chance
 
 
 def test_no_span_is_without_its_parent(run: Run) -> None:
