@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import os
 import re
@@ -106,12 +107,20 @@ class Service:
 
     def stop(self) -> None:
         if self.process.poll() is None:
-            self.process.send_signal(signal.SIGINT if self.name == "cheroot" else signal.SIGTERM)
             try:
-                self.process.wait(15)
+                self._ask_to_end()
             finally:
                 self.process.kill()
                 self.process.wait()
+
+    def _ask_to_end(self) -> None:
+        """Signal until it ends: an exception that a signal raises inside a finalizer is lost to the interpreter."""
+        for _ in range(5):
+            self.process.send_signal(signal.SIGINT if self.name == "cheroot" else signal.SIGTERM)
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self.process.wait(5)
+                return
+        raise AssertionError("does not end: " + self.text()[-2000:])
 
     def spans(self) -> list[Span]:
         if not self.otlp.is_dir():
