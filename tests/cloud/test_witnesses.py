@@ -81,8 +81,8 @@ def test_no_messaging_span_is_without_a_message(run: Run) -> None:
 def test_as_many_messages_as_without_us(run: Run) -> None:
     """Of every kind, replies too. What counts is said in examples/minicloud/witness.py: what a user asked for.
 
-    Some counts vary by one from run to run, for nova decides by what it happens to know already; so each side has
-    two runs, and their ranges must meet.
+    Each side has two runs, and their ranges must meet. Of a kind that is sent twenty times and more they may miss by one
+    in twenty: nova's calls of `object_action` vary with what it happens to know already (21 or 22 without us, too).
     """
     bare, ours = run.message_counts["bare"], run.message_counts["ours"]
     assert len(bare) == len(ours) == 2
@@ -91,7 +91,7 @@ def test_as_many_messages_as_without_us(run: Run) -> None:
         for kind in set().union(*bare, *ours)
         for without in [sorted(counts.get(kind, 0) for counts in bare)]
         for having in [sorted(counts.get(kind, 0) for counts in ours)]
-        if having[0] > without[-1] or having[-1] < without[0]
+        if max(having[0] - without[-1], without[0] - having[-1]) > without[-1] // 20
     }
     assert different == {}
 
