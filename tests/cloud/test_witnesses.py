@@ -81,8 +81,8 @@ def test_no_messaging_span_is_without_a_message(run: Run) -> None:
 def test_as_many_messages_as_without_us(run: Run) -> None:
     """Of every kind, replies too. What counts is said in examples/minicloud/witness.py: what a user asked for.
 
-    Each side has two runs, and their ranges must meet. Of a kind that is sent twenty times and more they may miss by one
-    in twenty: nova's calls of `object_action` vary with what it happens to know already (21 or 22 without us, too).
+    Each side has two runs, and their ranges must meet. Of a kind that is sent twenty times and more they may miss by
+    one in twenty: nova's calls of `object_action` vary with what it knows already (21 or 22 without us, too).
     """
     bare, ours = run.message_counts["bare"], run.message_counts["ours"]
     assert len(bare) == len(ours) == 2
