@@ -535,11 +535,10 @@ class CurrentSpan(Span):
     def _leave(self, error: BaseException | None) -> None:
         """Leave a `with` that is not the plain one: nested, dropped, failed, or with unusual arguments."""
         given = self._given
-        if given is not None:
-            if self._depth > 1:  # `with` on a span that another `with` started
-                self._depth -= 1
-                super().__exit__(None, error, None)
-                return
+        if given is not None and self._depth > 1:  # `with` on a span that another `with` started
+            self._depth -= 1
+            super().__exit__(None, error, None)
+            return
         try:
             reset_context(self._token)
         except ValueError:
