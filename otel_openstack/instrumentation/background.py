@@ -11,7 +11,6 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
-from otel_openstack.tracing.span import Span
 from otel_openstack.tracing.totals import Totals
 
 SCOPE = "otel_openstack.background"
@@ -48,19 +47,6 @@ def starting(operation: tracing.Operation) -> None:
     _starting.append(operation.totals)
 
 
-def discard(operation: tracing.Operation) -> bool:
-    """Drop a root that called nothing; False, and nothing done, if it did call something or others already saw it.
-
-    Spans of other instrumentation under it cannot be seen here; calls of every kind that we trace are in the totals.
-    """
-    span, totals = operation.span, operation.totals
-    if totals.worked or totals.cache_calls or not isinstance(span, Span) or span._tracer.observed:
-        return False
-    operation.detach()
-    totals.ended = True
-    return True  # a span that is never ended is never queued
-
-
 class Turn:
     """One run of a piece of background work, from `Turn(...)` to `finish`."""
 
@@ -81,7 +67,7 @@ class Turn:
 
     def finish_unless_idle(self, error: BaseException | None = None) -> None:
         """As `finish`, but a turn that went well and did nothing that is traced leaves no span, only its duration."""
-        if error is None and discard(self.operation):
+        if error is None and self.operation.discard():
             DURATION.record(perf_counter() - self.start, self.name, None)
         else:
             self.finish(error)

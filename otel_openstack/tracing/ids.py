@@ -9,20 +9,36 @@ from __future__ import annotations
 
 import os
 import random
-from collections.abc import Callable
+from array import array
+from collections.abc import Callable, Iterator
 
 from opentelemetry.sdk.trace.id_generator import IdGenerator
 
 from otel_openstack.runtime import process
 
-# Called with a number of bits. Rebound in every process: take it from this module at each call, never keep it.
+STOCK = 256
+
+# Rebound in every process: take them from this module at each use, never keep them.
+# Called with a number of bits.
 bits: Callable[[int], int]
+# Numbers of 64 bits made in advance, half the price: `next(ids.numbers, 0) or ids.more()` is a span id.
+numbers: Iterator[int]
+
+
+def more() -> int:
+    """Return a span id, never zero, and stock more of them."""
+    global numbers
+    fresh = iter(array("Q", os.urandom(8 * STOCK)))
+    found = next(filter(None, fresh), 1)
+    numbers = fresh
+    return found
 
 
 def reseed() -> None:
     """Start a random sequence that no other process has."""
-    global bits
+    global bits, numbers
     bits = random.Random(os.urandom(32)).getrandbits  # noqa: S311 (ids are names, not secrets)
+    numbers = iter(())
 
 
 class ProcessIdGenerator(IdGenerator):

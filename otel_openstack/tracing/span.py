@@ -25,7 +25,7 @@ from opentelemetry.sdk import trace as sdk
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import SpanContext, Status, StatusCode, TraceFlags, TraceState
+from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
 from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, scrub
@@ -43,10 +43,14 @@ SPAN_WEIGHT = 600
 PART_WEIGHT = 200
 
 UNSET = Status(StatusCode.UNSET)
-SAMPLED_RANDOM = TraceFlags(TraceFlags.SAMPLED | TraceFlags.RANDOM_TRACE_ID)
+# One object for each value, so that the usual ones are known by identity.
+FLAGS = tuple(TraceFlags(value) for value in range(4))
+RANDOM_ONLY, SAMPLED_RANDOM = FLAGS[2], FLAGS[3]
 NO_STATE = TraceState.get_default()
 
+# Contexts forbid changes; these fill one that nobody else has seen yet. The second, for a new key, is the quicker one.
 set_item = dict.__setitem__
+add_item = dict.setdefault
 
 
 class EventRecord(NamedTuple):
@@ -93,8 +97,9 @@ class Given(NamedTuple):
 
 # In `_given` before a `with` is entered: the usual arguments; afterwards there is None for them.
 USUAL = Given()
-# The same arguments, of a span that was entered on another way than the plain one.
+# The same arguments, of a span that was entered on another way than the plain one, and of one that was dropped there.
 ENTERED = Given()
+DROPPED = Given()
 
 
 class Trace(NamedTuple):
@@ -105,8 +110,32 @@ class Trace(NamedTuple):
     state: TraceState
 
 
-class Span(sdk.Span):
-    """A recording span; see `opentelemetry.trace.Span`. Made by our tracer only."""
+class Dropped(NonRecordingSpan):
+    """A span that is not sampled; it builds its context when somebody asks for it, as a recording one does."""
+
+    __slots__ = ("_context", "_span_id", "_trace")
+
+    _context: SpanContext
+    _span_id: int
+    _trace: tuple[int, TraceFlags, TraceState]  # see Trace; its flags are never those of a sampled one
+
+    __init__ = object.__init__  # the slots are filled by whoever makes it
+
+    def get_span_context(self) -> SpanContext:
+        """Return the ids, flags and state for children and propagators."""
+        try:
+            return self._context
+        except AttributeError:
+            trace_id, flags, state = self._trace
+            made = self._context = make_context(SpanContext, (trace_id, self._span_id, False, flags, state, True))
+            return made
+
+    def __repr__(self) -> str:
+        return f"NonRecordingSpan({self.get_span_context()!r})"
+
+
+class Record:
+    """The slots of a span. As its first base they let Python make a span without calling a constructor of the SDK."""
 
     __slots__ = (
         "_attributes",
@@ -121,11 +150,18 @@ class Span(sdk.Span):
         "_start_time",
         "_trace",
         "_tracer",
+        "_used",
         "_weight",
     )
 
+
+class Span(Record, sdk.Span):
+    """A recording span; see `opentelemetry.trace.Span`. Made by our tracer only, which fills the slots."""
+
+    __slots__ = ()
+
     _attributes: dict[str, Any]
-    _context: SpanContext | None
+    _context: SpanContext  # missing until somebody asks for it
     _end_time: int | None
     _extra: Extra | None
     _given: Given | None
@@ -135,22 +171,22 @@ class Span(sdk.Span):
     _start_time: int
     _trace: tuple[int, TraceFlags, TraceState]  # see Trace
     _tracer: Tracer
+    _used: bool  # set when something was started under it, else missing
     _weight: int
 
-    __new__ = object.__new__  # the SDK's Span refuses to be made; ours is filled by the tracer
-
-    def __init__(self) -> None:
-        """Do nothing: the tracer fills the slots, which saves two calls per span."""
+    __new__ = object.__new__  # the SDK's Span refuses to be made
+    __init__ = object.__init__
 
     # -- what it is ----------------------------------------------------------------------------------------------------
 
     def get_span_context(self) -> SpanContext:
         """Return the ids, flags and state for children and propagators."""
-        context = self._context
-        if context is None:
+        try:
+            return self._context
+        except AttributeError:
             trace_id, flags, state = self._trace
-            context = self._context = make_context(SpanContext, (trace_id, self._span_id, False, flags, state, True))
-        return context
+            made = self._context = make_context(SpanContext, (trace_id, self._span_id, False, flags, state, True))
+            return made
 
     @property
     def context(self) -> SpanContext:
@@ -274,33 +310,44 @@ class Span(sdk.Span):
         attributes[key] = value
         self._weight += ENTRY_WEIGHT + weigh_value(value)
 
-    def _adopt(self, attributes: Mapping[str, Any] | None) -> None:
+    def _adopt(self, attributes: Mapping[str, Any] | None, tracer: Tracer) -> None:
         """Take the attributes given at the start."""
         if not attributes:
             self._attributes = {}
             self._weight = SPAN_WEIGHT
             return
-        tracer = self._tracer
-        if type(attributes) is dict and len(attributes) <= tracer.most:
-            weight = 0
+        if type(attributes) is dict and "" not in attributes:
+            weight = SPAN_WEIGHT
             for value in attributes.values():
-                if type(value) is str:
+                kind = type(value)
+                if kind is str:
                     weight += len(value)
-                elif type(value) not in SCALARS:
+                elif kind not in SCALARS:
                     break
             else:
-                if weight <= tracer.longest and "" not in attributes:
-                    self._attributes = own = attributes.copy()
-                    self._weight = SPAN_WEIGHT + weight + ENTRY_WEIGHT * len(own)
+                entries = len(attributes)
+                if weight <= tracer.longest and entries <= tracer.most:
+                    self._attributes = attributes.copy()
+                    self._weight = weight + ENTRY_WEIGHT * entries
                     return
         self._adopt_slowly(attributes)
 
     def _adopt_slowly(self, attributes: Mapping[str, Any]) -> None:
+        """Freeze, convert or drop what the SDK would."""
         limits = self._tracer.limits
         self._attributes, dropped = clean(attributes, limits.max_span_attributes, limits.max_span_attribute_length)
         self._weight = SPAN_WEIGHT + weigh(self._attributes)
         if dropped:
             self._extras().dropped_attributes += dropped
+
+    def mark_used(self) -> None:
+        """Note that something was started under this span: it cannot be dropped any more."""
+        self._used = True
+
+    @property
+    def used(self) -> bool:
+        """Whether something was started under this span, or captured it to do so later."""
+        return hasattr(self, "_used")
 
     def _extras(self) -> Extra:
         extra = self._extra
@@ -472,43 +519,82 @@ class CurrentSpan(Span):
     _token: Any
     _depth: int  # how many `with` are open, where it is not the one plain `with`
 
-    def __enter__(self) -> trace_api.Span:
-        if self._given is not USUAL:
-            return self._tracer.enter(self)
+    def __enter__(self) -> trace_api.Span:  # noqa: C901, PLR0912 (the hot path: each call left out is 2 % of a span)
         tracer = self._tracer
+        if self._given is not USUAL or not tracer.plain:
+            return tracer.enter(self)
         current = get_context()
         above = current.get(SPAN_KEY)
-        if not tracer.plain:
-            return tracer.enter(self)
         kind = type(above)
         if kind is CurrentSpan or kind is Span:
             self._trace = trace = above._trace  # type: ignore[attr-defined]
-            if not trace[1] & 1:
+            if trace[1] is not SAMPLED_RANDOM and not trace[1] & 1:
                 return tracer.enter(self)
             self._parent = above._span_id  # type: ignore[attr-defined]
+            above._used = True  # type: ignore[attr-defined]
+            more = len(current) > 1
         elif above is None:
             ensure()
             trace_id = ids.bits(128) or 1
-            if trace_id & LOW_BITS >= tracer.bound:
-                return tracer.enter(self)
+            if not tracer.every and trace_id & LOW_BITS >= tracer.bound:
+                return self._drop((trace_id, RANDOM_ONLY, NO_STATE), current)
             self._trace = (trace_id, SAMPLED_RANDOM, NO_STATE)
             self._parent = None
+            more = bool(current)
+        elif kind is Dropped:
+            return self._drop(above._trace, current)  # type: ignore[attr-defined]
         else:
             return tracer.enter(self)
-        self._given = self._context = self._extra = self._end_time = None
-        self._span_id = ids.bits(64) or 1
-        self._adopt(self._attributes)
+        self._given = self._extra = self._end_time = None
+        self._span_id = next(ids.numbers, 0) or ids.more()
+        attributes = self._attributes
+        if not attributes:
+            self._attributes = {}
+            self._weight = SPAN_WEIGHT
+        elif type(attributes) is dict and "" not in attributes:  # _adopt once more, without the call
+            weight = SPAN_WEIGHT
+            for value in attributes.values():
+                kind = type(value)
+                if kind is str:
+                    weight += len(value)
+                elif kind not in SCALARS:
+                    self._adopt_slowly(attributes)
+                    break
+            else:
+                entries = len(attributes)
+                if weight <= tracer.longest and entries <= tracer.most:
+                    self._attributes = attributes.copy()
+                    self._weight = weight + ENTRY_WEIGHT * entries
+                else:
+                    self._adopt_slowly(attributes)
+        else:
+            self._adopt_slowly(attributes)
         # A context that holds the span alone, or nothing, is not worth copying.
-        following = Context(current) if len(current) > (above is not None) else Context()
-        set_item(following, SPAN_KEY, self)
+        if more:
+            following = Context(current)
+            set_item(following, SPAN_KEY, self)
+        else:
+            following = Context()
+            add_item(following, SPAN_KEY, self)
         self._token = set_context(following)
         self._start_time = time_ns()
         return self
 
+    def _drop(self, trace: tuple[int, TraceFlags, TraceState], current: Context) -> trace_api.Span:
+        """Make a span current that records nothing; this object only holds the way back."""
+        self._given = DROPPED
+        dropped: Dropped = Dropped()
+        dropped._trace = trace
+        dropped._span_id = next(ids.numbers, 0) or ids.more()
+        following = Context(current)
+        set_item(following, SPAN_KEY, dropped)
+        self._token = set_context(following)
+        return dropped
+
     def __exit__(
         self, exc_type: type[BaseException] | None, exc_val: BaseException | None, exc_tb: TracebackType | None
     ) -> None:
-        if exc_val is not None or self._given is not None:
+        if self._given is not None or exc_val is not None:
             self._leave(exc_val)
             return
         try:
@@ -535,7 +621,7 @@ class CurrentSpan(Span):
     def _leave(self, error: BaseException | None) -> None:
         """Leave a `with` that is not the plain one: nested, dropped, failed, or with unusual arguments."""
         given = self._given
-        if given is not None and self._depth > 1:  # `with` on a span that another `with` started
+        if given is not None and given is not DROPPED and self._depth > 1:  # `with` on what another `with` started
             self._depth -= 1
             super().__exit__(None, error, None)
             return
@@ -544,8 +630,8 @@ class CurrentSpan(Span):
         except ValueError:
             logger.exception("Failed to detach context")
         self._token = None
-        if self._span_id == 0:  # dropped by the sampler
-            return
+        if given is DROPPED or self._span_id == 0:
+            return  # dropped by the sampler
         if isinstance(error, Exception) and self._end_time is None:
             self._fail(error, escaped=False)
         if given is None or given.end_on_exit:

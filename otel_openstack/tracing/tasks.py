@@ -21,6 +21,7 @@ from opentelemetry.trace import SpanKind
 from otel_openstack.tracing import operations
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, set_context
 from otel_openstack.tracing.operations import TOTALS_KEY, Operation
+from otel_openstack.tracing.span import Span
 from otel_openstack.tracing.totals import Totals
 
 SCOPE = "otel_openstack.tasks"
@@ -29,8 +30,11 @@ SCOPE = "otel_openstack.tasks"
 def capture() -> Captured | None:
     """Return what is current, to be carried elsewhere; None where nothing is."""
     context = get_context()
-    if not context or SPAN_KEY not in context:
+    span = context.get(SPAN_KEY)
+    if span is None:
         return None
+    if isinstance(span, Span):
+        span.mark_used()
     return Captured(context)
 
 

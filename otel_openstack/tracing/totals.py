@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 # attribute of the totals -> name on the root span and in the event; only what is not zero is written.
@@ -19,6 +20,8 @@ NAMES = (
     ("cache_seconds", "openstack.cache.duration"),
     ("queue_wait", "openstack.request.queue_wait"),
 )
+_READ = attrgetter(*(field for field, _ in NAMES))
+_WRITTEN = tuple(name for _, name in NAMES)
 # These are attributes of the span by the conventions, set by the server's hook; the event needs them from here.
 SIZES = (("bytes_in", "http.request.body.size"), ("bytes_out", "http.response.body.size"))
 
@@ -119,7 +122,8 @@ class Totals:
 
     def attributes(self) -> dict[str, Any]:
         """Return what is not zero, by the names of the registry."""
-        return {name: value for field, name in NAMES if (value := getattr(self, field))}
+        values = _READ(self)
+        return dict(pair for pair in zip(_WRITTEN, values, strict=True) if pair[1]) if any(values) else {}
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes received and sent, where there were any."""

@@ -19,22 +19,31 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
 
 from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, sampling
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
-from otel_openstack.tracing.span import ENTERED, NO_STATE, USUAL, CurrentSpan, Given, Span, set_item
+from otel_openstack.tracing.span import (
+    DROPPED,
+    ENTERED,
+    FLAGS,
+    NO_STATE,
+    SAMPLED_RANDOM,
+    USUAL,
+    CurrentSpan,
+    Given,
+    Record,
+    Span,
+    set_item,
+)
 
 if TYPE_CHECKING:
     from otel_openstack.tracing.provider import TracerProvider
 
-FLAGS = tuple(TraceFlags(value) for value in range(4))
 SAMPLED = 1
 RANDOM = 2
 UNLIMITED = sys.maxsize
-
-_new = object.__new__
 
 
 class Tracer(sdk.Tracer):
@@ -44,6 +53,7 @@ class Tracer(sdk.Tracer):
     most, longest: limits of the number of attributes and of a text, `sys.maxsize` for none.
     put: takes a finished sampled span.
     plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
+    every: the bound is above every id.
     """
 
     def __init__(self, made_by_sdk: sdk.Tracer, provider: TracerProvider) -> None:
@@ -85,6 +95,7 @@ class Tracer(sdk.Tracer):
         rule = self._rule
         self._simple = rule is not None and self._own_ids and not self._off and not counted
         self._parent_based, self.bound = rule or (False, 0)
+        self.every = self.bound >= sampling.EVERY_ID
         self.plain = self._simple and self._parent_based and not self.observed
 
     # -- the API -------------------------------------------------------------------------------------------------------
@@ -102,7 +113,7 @@ class Tracer(sdk.Tracer):
         end_on_exit: bool = True,
     ) -> Any:
         """Return a context manager, also usable as a decorator, which starts the span when entered."""
-        span = _new(CurrentSpan)
+        span = CurrentSpan()
         span._tracer = self
         span._name = name
         span._kind = kind
@@ -133,11 +144,28 @@ class Tracer(sdk.Tracer):
         set_status_on_exception: bool = True,
     ) -> trace_api.Span:
         """Start a span without making it current; times in ns since the epoch."""
-        above = (get_context() if context is None else context).get(SPAN_KEY)
-        span = _new(Span)
+        above: Any = (get_context() if context is None else context).get(SPAN_KEY)
+        span: Span = Span()
         span._tracer = self
         span._name = name
         span._kind = kind
+        if (
+            self.plain
+            and issubclass(type(above), Record)
+            and not links
+            and record_exception
+            and set_status_on_exception
+        ):
+            trace = above._trace
+            if trace[1] is SAMPLED_RANDOM:
+                above._used = True
+                span._trace = trace
+                span._parent = above._span_id
+                span._given = span._extra = span._end_time = None
+                span._span_id = next(ids.numbers, 0) or ids.more()
+                span._adopt(attributes, self)
+                span._start_time = time_ns() if start_time is None else start_time
+                return span
         if record_exception and set_status_on_exception:
             span._given = None
         else:
@@ -153,6 +181,10 @@ class Tracer(sdk.Tracer):
         elif given is USUAL:
             given = span._given = ENTERED
             span._depth = 0
+        elif given is DROPPED:
+            given = span._given = ENTERED
+            span._depth = 1
+            span._span_id = 0
         span._depth += 1
         if span._depth > 1:
             return span
@@ -183,8 +215,8 @@ class Tracer(sdk.Tracer):
             dropped, attributes, counted = self._decide_by_calling(span, above, context, attributes, links)
         if dropped is not None:
             return NonRecordingSpan(dropped)
-        span._context = span._extra = span._end_time = None
-        span._adopt(attributes)
+        span._extra = span._end_time = None
+        span._adopt(attributes, self)
         if links:
             for link in links:
                 if link:
@@ -204,10 +236,12 @@ class Tracer(sdk.Tracer):
             parent = above._span_id
             trace_id, flags, state = trace = above._trace
             if self._parent_based and flags & SAMPLED:
+                above._used = True
                 span._trace = trace
                 span._parent = parent
-                span._span_id = ids.bits(64) or 1
+                span._span_id = next(ids.numbers, 0) or ids.more()
                 return None
+            above._used = True
             parent = above.get_span_context()  # its flags may differ from ours
         else:
             parent = None if above is None else _span_context(above)
@@ -221,7 +255,7 @@ class Tracer(sdk.Tracer):
             flags = FLAGS[sampled | (flags & RANDOM)]
         else:
             flags = FLAGS[flags & (SAMPLED | RANDOM)]
-        span_id = ids.bits(64) or 1
+        span_id = next(ids.numbers, 0) or ids.more()
         if not flags & SAMPLED:
             return make_context(SpanContext, (trace_id, span_id, False, flags, state, True))
         span._trace = (trace_id, flags, state)
@@ -243,6 +277,8 @@ class Tracer(sdk.Tracer):
         end for the SDK's own metrics.
         """
         parent = None if above is None else _span_context(above)
+        if isinstance(above, Span):
+            above.mark_used()
         if self._off:
             return parent or trace_api.INVALID_SPAN_CONTEXT, None, None
         generator = self._id_generator
@@ -256,7 +292,7 @@ class Tracer(sdk.Tracer):
         result = self._sampler.should_sample(context, trace_id, span._name, span._kind, attributes, links or ())
         flags = FLAGS[(SAMPLED if result.decision is Decision.RECORD_AND_SAMPLE else 0) | (RANDOM if random else 0)]
         state = result.trace_state if result.trace_state is not None else NO_STATE
-        span_id = ids.bits(64) or 1 if self._own_ids else generator.generate_span_id()
+        span_id = next(ids.numbers, 0) or ids.more() if self._own_ids else generator.generate_span_id()
         counted = self._metrics.start_span(parent, result.decision) if self._metrics else None
         if result.decision is Decision.DROP:
             return SpanContext(trace_id, span_id, is_remote=False, trace_flags=flags, trace_state=state), None, None

@@ -63,6 +63,29 @@ def test_an_idle_turn_leaves_its_duration_only(eventlet: bool) -> None:
 
 
 @BACKENDS
+def test_a_turn_under_which_others_traced_is_kept(eventlet: bool) -> None:
+    result = run(
+        """
+        from oslo_service import loopingcall
+        from opentelemetry import trace
+        turns = []
+        def otherwise_idle():
+            turns.append(1)
+            if len(turns) == 2:
+                with trace.get_tracer("someone's").start_as_current_span("foreign"):
+                    pass
+            if len(turns) == 3:
+                raise loopingcall.LoopingCallDone()
+        loopingcall.FixedIntervalLoopingCall(otherwise_idle).start(interval=0.01).wait()
+        show([tree(), durations()])
+        """,
+        eventlet=eventlet,
+    )
+    name = "loop otherwise_idle"
+    assert result == [[["foreign", name], [name, None]], {"otherwise_idle": 3}]
+
+
+@BACKENDS
 def test_an_error_ends_the_loop_and_marks_the_turn(eventlet: bool) -> None:
     result = run(
         """

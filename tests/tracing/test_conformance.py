@@ -112,6 +112,19 @@ def test_the_rule_for_a_known_sampler_decides_as_the_sampler(sampler, parent):
     assert parent is None or mine.trace_id == parent.trace_id
 
 
+@pytest.mark.parametrize("current", [True, False])
+def test_the_share_of_sampled_roots(current):
+    tracer = provider(sampling.ParentBasedTraceIdRatio(0.5)).get_tracer("s")
+    recorded = 0
+    for _ in range(2000):
+        if current:
+            with tracer.start_as_current_span("x") as span:
+                recorded += span.is_recording()
+        else:
+            recorded += tracer.start_span("x").is_recording()
+    assert 850 < recorded < 1150  # six standard deviations and more; twice drawn, it would be 1500
+
+
 class Fixed(IdGenerator):
     """Ids that count."""
 

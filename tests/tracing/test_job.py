@@ -7,7 +7,7 @@ from opentelemetry.sdk.trace.sampling import ALWAYS_ON
 
 from otel_openstack.exporters import accounting
 from otel_openstack.exporters.sink import Outcome
-from otel_openstack.runtime import originals
+from otel_openstack.runtime import originals, worker
 from otel_openstack.tracing import TracerProvider, job
 from otel_openstack.tracing.queue import Queue
 
@@ -71,6 +71,22 @@ def test_what_is_not_taken_is_kept_and_sent_later(book):
     export.run(soon(), final=True)
     assert sink.names == [str(index) for index in range(600)]
     assert (book.recorded, book.delivered, book.dropped) == (600, 600, 0)
+
+
+@pytest.mark.parametrize(("answer", "whole"), [(Outcome.DELIVERED, True), (Outcome.RETRY, False)])
+def test_a_flush_says_whether_anything_is_left(book, monkeypatch, answer, whole):
+    provider, sink = made(book, 3), Destination((answer, 0))
+    export = job.spans(provider.queue, sink)
+    export.run(soon(), final=False)
+
+    def turn(timeout):
+        export.run(soon(), final=False)  # in the pause before the next attempt it does nothing
+        return True
+
+    monkeypatch.setattr(worker, "flush", turn)
+    assert provider.force_flush() is whole
+    export.run(soon(), final=True)
+    assert provider.force_flush()
 
 
 def test_what_is_rejected_is_dropped_and_counted(book):

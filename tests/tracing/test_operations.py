@@ -193,3 +193,36 @@ def test_the_event_of_a_request_leaves_without_its_span():
         "http.response.body.size": 7,
         "error.type": "503",
     }
+
+
+def test_a_root_that_called_nothing_can_be_dropped(telemetry):
+    operation = tracing.root("t", "idle", SpanKind.INTERNAL)
+    assert trace.get_current_span().get_span_context().is_valid
+    assert operation.discard()
+    assert not operation.discard()
+    assert operation.finish() == 0
+    assert telemetry.spans() == []
+    assert trace.get_current_span() is trace.INVALID_SPAN
+
+
+@pytest.mark.parametrize("current", [True, False])
+def test_a_root_under_which_others_started_a_span_is_kept(telemetry, current):
+    operation = tracing.root("t", "turn", SpanKind.INTERNAL)
+    tracer = trace.get_tracer("someone's")
+    if current:
+        with tracer.start_as_current_span("foreign"):
+            pass
+    else:
+        tracer.start_span("foreign").end()
+    assert not operation.discard()
+    operation.finish()
+    assert telemetry.span("foreign").parent == telemetry.span("turn").span_id
+
+
+def test_a_root_that_was_captured_for_a_task_is_kept(telemetry):
+    operation = tracing.root("t", "turn", SpanKind.INTERNAL)
+    captured = tracing.capture()
+    assert not operation.discard()
+    operation.finish()
+    captured.run(late_work)
+    assert telemetry.span("task late_work").parent == telemetry.span("turn").span_id
