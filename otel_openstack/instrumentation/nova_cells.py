@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""nova's scatter-gather: the wait for all cells, with what went wrong in one of them."""
+"""nova's scatter-gather: the work in the cells is waited for; how long, and what went wrong in one of them."""
 
 from __future__ import annotations
 
@@ -11,11 +11,22 @@ from otel_openstack import metrics
 from otel_openstack.instrumentation.oslo_messaging_client import error_type
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch
+from otel_openstack.tracing import tasks
 
 WAIT = metrics.histogram("openstack.rpc.client.reply.wait.duration")
 
 # A cell that did not answer is no exception in nova but a sentinel among the results.
 NO_ANSWER = "nova.exception.CellTimeout"
+
+
+class Awaited:
+    """The tasks in the cells are part of the request that gathers them, also where that is a cast."""
+
+    def before(self, *_args: Any, **_kwargs: Any) -> Any:
+        return tasks.awaited()
+
+    def finish(self, token: Any, result: Any, error: BaseException | None) -> None:
+        tasks.no_longer(token)
 
 
 class ScatterGather:
@@ -38,6 +49,7 @@ def _failure(results: dict[Any, Any]) -> str | None:
 
 
 PATCHES: tuple[Patch, ...] = (
+    Patch("nova.scatter_gather.tasks", "nova.context", "scatter_gather_cells", group="rpc", hook=Awaited),
     Patch(
         "nova.scatter_gather",
         "nova.context",

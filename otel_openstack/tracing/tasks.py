@@ -4,7 +4,7 @@
 A task has totals of its own. When it ends they go to the request, if that still runs. If the request is over by then
 and the task called a database or a cache, one span `task {function}` is written afterwards, so it is not lost. Under a
 message that nobody waits for (a cast), where the real work usually is such a task, the span is opened at once and the
-calls of the task stand under it.
+calls of the task stand under it; unless the message's own work waits for the task, which `awaited` says.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from time import time_ns
 from types import TracebackType
 from typing import Any
 
-from opentelemetry.context import Context
+from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
 from otel_openstack.tracing import operations
@@ -25,6 +25,7 @@ from otel_openstack.tracing.span import Span
 from otel_openstack.tracing.totals import Totals
 
 SCOPE = "otel_openstack.tasks"
+AWAITED_KEY = create_key("otel-openstack-awaited")
 
 
 def capture() -> Captured | None:
@@ -36,6 +37,18 @@ def capture() -> Captured | None:
     if isinstance(span, Span):
         span.mark_used()
     return Captured(context)
+
+
+def awaited() -> Any:
+    """Say that what is captured from here on is waited for here; returns what takes that back through `no_longer`."""
+    context = Context(get_context())
+    dict.__setitem__(context, AWAITED_KEY, True)
+    return set_context(context)
+
+
+def no_longer(token: Any) -> None:
+    """Take back what `awaited` said."""
+    operations._reset(token)
 
 
 class Captured:
@@ -84,7 +97,7 @@ class _Task:
         self._own: Totals | None = None
         if self._above is None:
             self._token = set_context(context)
-        elif self._above.detached:
+        elif self._above.detached and AWAITED_KEY not in context:
             self._own = Totals(detached=True, parent=self._above)
             self._operation = operations._begin(SCOPE, self._name, SpanKind.INTERNAL, None, context, self._own)
         else:

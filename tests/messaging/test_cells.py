@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Iterator
 from types import ModuleType
 from typing import Any
 
 import pytest
+from opentelemetry.trace import SpanKind
 
+from otel_openstack import tracing
 from otel_openstack.settings import Settings
 from otel_openstack.testing import Telemetry, recording
 
@@ -49,3 +52,28 @@ def test_the_wait_for_all_cells(seen: Telemetry, nova: Any, results: dict[str, A
     assert nova.scatter_gather_cells(None, [], 60, lambda: given) is given
     (point,) = seen.points(WAIT)
     assert point.attributes == {"openstack.rpc.call.type": "multicall"} | ({"error.type": kind} if kind else {})
+
+
+def test_work_in_the_cells_of_a_cast_is_the_casts_own(nova: Any) -> None:
+    def in_a_cell() -> None:
+        current = tracing.totals()
+        assert current is not None
+        current.add_db(0.1, "SELECT")
+
+    def gather() -> None:
+        captured = tracing.capture()
+        assert captured is not None
+        thread = threading.Thread(target=captured.run, args=(in_a_cell,))
+        thread.start()
+        thread.join()
+
+    with recording(Settings(strict=True)) as telemetry, telemetry.patched("nova_cells"):
+        operation = tracing.root("test", "process build", SpanKind.CONSUMER)
+        nova.scatter_gather_cells(None, [], 60, gather)
+        gather()  # nobody waits for this one, as far as we know
+        operation.finish()
+        names = [span.name for span in telemetry.spans()]
+        calls = telemetry.span("process build").attributes["openstack.db.calls"]
+    assert len(names) == 2
+    assert any(name.startswith("task ") for name in names)
+    assert calls == 1
