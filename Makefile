@@ -11,7 +11,9 @@ COMPARE ?=
 ROUNDS ?= 3
 
 CLOUD := $(PYTHON) examples/minicloud
-TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind
+# Debian's python3 comes without ensurepip, others with it.
+VENV_PACKAGE := $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
+TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl $(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
 .PHONY: demo test check apt clean
