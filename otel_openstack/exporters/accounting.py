@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from otel_openstack.exporters.sink import SIGNALS, Outcome, Signal, Sink
-from otel_openstack.runtime import originals, process, stop, worker
+from otel_openstack.runtime import notices, originals, process, stop, worker
 
 ITEMS: dict[Signal, str] = {"traces": "spans", "metrics": "points", "logs": "log records"}
 AT_EXIT = "not delivered before the end of the process"
@@ -96,6 +96,9 @@ def close() -> str:
 
 
 def _reset() -> None:
+    lost = ", ".join(f"{book.recorded} {ITEMS[book.signal]}" for book in ACCOUNTS.values() if book.recorded)
+    if lost and process.held_back():
+        notices.say("warning", f"{lost} of uWSGI's master, which exports nothing, are dropped; lazy-apps avoids that")
     for book in ACCOUNTS.values():
         book.reset()
 

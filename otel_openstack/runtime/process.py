@@ -3,14 +3,15 @@
 
 Python tells about a fork through `os.register_at_fork`, but uWSGI forks its workers from C and tells nobody. So the pid
 is compared at every use as well: `ensure()` is called wherever something is recorded, and whoever finds a new pid first
-runs the child's callbacks. Nothing starts before the first use, so a master that only loads the application (or only
-the launcher's sitecustomize) never gets a thread.
+runs the child's callbacks. Nothing starts before the first use, and nothing at all in a uWSGI master: it forks without
+Python's hooks, and a child that is forked while a thread of ours waits for the interpreter hangs for ever.
 """
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 import uuid
 from collections.abc import Callable
 from typing import Any
@@ -25,6 +26,7 @@ _starters: list[Callback] = []
 
 _known = 0  # the pid that the state below belongs to
 _started = 0  # the pid in which ensure() has been through; 0: in none
+_held = False
 _instance_id = ""
 _start_time = 0
 # A lock a pid: a lock inherited in the middle of its use would never be released in the child.
@@ -41,6 +43,11 @@ def ensure() -> None:
 def started() -> bool:
     """Whether `ensure()` has been through in this very process, so that there may be something to export."""
     return _started == getpid()
+
+
+def held_back() -> bool:
+    """Whether this process, or in a child's callbacks its parent, recorded in a uWSGI master, which exports nothing."""
+    return _held
 
 
 def on_child(callback: Callback) -> None:
@@ -79,8 +86,16 @@ def _recognise() -> None:
         _enter()
 
 
+def _in_uwsgi_master() -> bool:
+    """Whether uWSGI is loading the application in the process that it forks the workers from."""
+    uwsgi: Any = sys.modules.get("uwsgi")
+    if uwsgi is None or not hasattr(uwsgi, "worker_id") or uwsgi.worker_id() or uwsgi.mule_id():
+        return False
+    return uwsgi.masterpid() in (0, getpid())
+
+
 def _enter() -> None:
-    global _started
+    global _held, _started
     me = getpid()
     gate = _gates.setdefault(me, originals.allocate_lock())
     thread = originals.get_ident()
@@ -93,6 +108,9 @@ def _enter() -> None:
         try:
             if _known != me:
                 _become()
+            if _in_uwsgi_master():
+                _held = True
+                return
             _run(_starters)
             _started = me
         finally:
@@ -101,12 +119,13 @@ def _enter() -> None:
 
 def _become() -> None:
     """Take the identity of this process and let everybody reset."""
-    global _known, _started, _instance_id, _start_time
+    global _held, _known, _started, _instance_id, _start_time
     _known = getpid()
     _started = 0
     _instance_id = str(uuid.UUID(bytes=os.urandom(16), version=4))
     _start_time = originals.time_ns()
     _run(_children)
+    _held = False
 
 
 def _after_fork() -> None:

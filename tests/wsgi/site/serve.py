@@ -57,4 +57,6 @@ def leave(*_: object) -> None:
 
 
 signal.signal(signal.SIGTERM, leave)
+# A shell that starts tests in the background has interrupts ignored, and children inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 globals()[f"{sys.argv[1]}_server"](int(sys.argv[2]))
