@@ -62,8 +62,13 @@ def names() -> list[str]:
 
 def reason(name: str) -> str:
     """Return why the instrumentor called `name` is not loaded; empty if it is."""
-    normal = name.lower().replace("-", "_")
-    asked = {wanted.lower().replace("-", "_") for wanted in settings.get().instrumentors}
-    if normal in asked:
-        return ""
-    return {key.replace("-", "_"): why for key, why in WITHHELD.items()}.get(normal, "")
+    normal = _normal(name)
+    asked = {_normal(wanted) for wanted in settings.get().instrumentors}
+    return "" if normal in asked else _BY_NORMAL_NAME.get(normal, "")
+
+
+def _normal(name: str) -> str:
+    return name.lower().replace("-", "_")
+
+
+_BY_NORMAL_NAME = {_normal(name): why for name, why in WITHHELD.items()}

@@ -16,7 +16,7 @@ from otel_openstack import resource as resources
 from otel_openstack import settings
 from otel_openstack.exporters import accounting
 from otel_openstack.exporters.sink import Outcome, Signal, Sink
-from otel_openstack.runtime import originals, process, worker
+from otel_openstack.runtime import originals, process
 from otel_openstack.tracing import encoding, encoding_json, events
 from otel_openstack.tracing.encoding import Encoded
 from otel_openstack.tracing.queue import Queue
@@ -97,13 +97,6 @@ def logs(sink: Sink, resource: Callable[[], Resource] = resources.current) -> Qu
     """Return the job that exports the events of requests."""
     form = encoding_json if sink.encoding == "json" else encoding
     return QueueJob("logs", events.queue, sink, lambda: form.LogEncoder(resource))
-
-
-def install(queue: Queue, sink: Sink) -> None:
-    """Let the export thread send spans, and the events of requests where the settings ask for them, to `sink`."""
-    worker.add(spans(queue, sink))
-    if settings.get().request_events:
-        worker.add(logs(sink))
 
 
 def _yield() -> None:
