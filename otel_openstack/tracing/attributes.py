@@ -13,9 +13,12 @@ from typing import Any
 from opentelemetry.attributes import BoundedAttributes
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
+TEXTLESS = SCALARS - {str}
 
-# Estimated bytes of an entry without its text, and of a number inside a sequence.
-ENTRY_WEIGHT = 100
+# Texts up to this many characters need no weighing: ENTRY_WEIGHT holds them.
+SHORT = 64
+# Estimated bytes of an entry with a short text, and of a number inside a sequence.
+ENTRY_WEIGHT = 160
 ITEM_WEIGHT = 32
 
 
@@ -31,15 +34,20 @@ def clean(
 
 def weigh(attributes: Mapping[str, Any]) -> int:
     """Return the estimated bytes that `attributes` hold."""
-    return sum(ENTRY_WEIGHT + weigh_value(value) for value in attributes.values())
+    return ENTRY_WEIGHT * len(attributes) + weigh_values(attributes)
+
+
+def weigh_values(attributes: Mapping[str, Any]) -> int:
+    """Return the estimated bytes that the values of `attributes` hold beyond their entries."""
+    return sum(weigh_value(value) for value in attributes.values())
 
 
 def weigh_value(value: Any) -> int:
     """Return the estimated bytes of one cleaned value beyond its entry."""
     if isinstance(value, str | bytes):
-        return len(value)
+        return len(value) if len(value) > SHORT else 0
     if isinstance(value, tuple):
-        return sum(ITEM_WEIGHT + weigh_value(item) for item in value)
+        return sum(ITEM_WEIGHT + SHORT + weigh_value(item) for item in value)
     if isinstance(value, Mapping):
         return weigh(value)
     return 0

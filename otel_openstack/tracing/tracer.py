@@ -24,6 +24,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
 from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, sampling
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
+from otel_openstack.tracing.attributes import SHORT
 from otel_openstack.tracing.span import (
     DROPPED,
     ENTERED,
@@ -50,7 +51,8 @@ class Tracer(sdk.Tracer):
     """See `opentelemetry.trace.Tracer`. Made by `TracerProvider.get_tracer`.
 
     observed: span processors exist, or the SDK's own span metrics are on: every span is shown to them.
-    most, longest: limits of the number of attributes and of a text, `sys.maxsize` for none.
+    most: limit of the number of attributes, `sys.maxsize` for none.
+    short: a text up to this length is within every limit and needs no weighing.
     put: takes a finished sampled span.
     plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
     every: the bound is above every id.
@@ -64,7 +66,7 @@ class Tracer(sdk.Tracer):
         self.scope: InstrumentationScope = made_by_sdk._instrumentation_scope
         self.limits = provider.limits
         self.most = _limit(self.limits.max_span_attributes)
-        self.longest = _limit(self.limits.max_span_attribute_length)
+        self.short = min(SHORT, _limit(self.limits.max_span_attribute_length))
         self.queue = provider.queue
         self.put = provider.queue.put
         self._own_ids = type(provider.id_generator) in (RandomIdGenerator, ids.ProcessIdGenerator)

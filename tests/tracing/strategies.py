@@ -4,7 +4,7 @@
 from hypothesis import strategies as st
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
-texts = st.text(max_size=40)
+texts = st.text(max_size=100)  # on both sides of attributes.SHORT
 keys = st.text(min_size=1, max_size=12)
 scalars = st.one_of(
     texts,

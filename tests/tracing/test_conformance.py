@@ -21,7 +21,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 from otel_openstack.exporters.accounting import Account
 from otel_openstack.tracing import TracerProvider
+from otel_openstack.tracing.attributes import weigh
 from otel_openstack.tracing.queue import Queue
+from otel_openstack.tracing.span import PART_WEIGHT, SPAN_WEIGHT
 from tests.tracing.strategies import plans, play
 
 REMOTE = SpanContext(0xAB << 64, 0xCD, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("v", "1")]))
@@ -64,6 +66,9 @@ def test_random_calls_give_the_span_of_the_sdk(limits, plan):
     mine = play(ours.get_tracer("s"), plan)
     assert shown(mine) == shown(play(theirs.get_tracer("s"), plan))
     assert shown(mine._readable_span()) == shown(mine)
+    parts = [*mine.events, *mine.links]
+    held = weigh(mine._attributes) + sum(PART_WEIGHT + weigh(part.attributes or {}) for part in parts)
+    assert mine._weight == SPAN_WEIGHT + held, "the queue's bound holds for what the span holds at its end"
 
 
 @pytest.mark.parametrize("parent", [None, REMOTE, SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))])
