@@ -71,6 +71,17 @@ def test_random_calls_give_the_span_of_the_sdk(limits, plan):
     assert mine._weight == SPAN_WEIGHT + held, "the queue's bound holds for what the span holds at its end"
 
 
+@pytest.mark.parametrize("text", ["x" * 10, "x" * 1000])
+def test_what_is_replaced_or_pushed_out_weighs_nothing(text):
+    ours = provider(sampling.ALWAYS_ON, span_limits=sdk.SpanLimits(max_span_attributes=2))
+    span = ours.get_tracer("s").start_span("n", attributes={"a": text})
+    for key in ("a", "a", "b", "c", "d", "d"):
+        span.set_attribute(key, text)
+    span.end()
+    assert dict(span.attributes) == {"c": text, "d": text}
+    assert span._weight == SPAN_WEIGHT + weigh(span._attributes)
+
+
 @pytest.mark.parametrize("parent", [None, REMOTE, SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))])
 @pytest.mark.parametrize(
     "sampler",
