@@ -15,15 +15,17 @@ from opentelemetry import propagate, trace
 
 from otel_openstack import __version__, configuration, health, instrumentation, process_metrics, resource, settings
 from otel_openstack.configuration import Plan
-from otel_openstack.exporters import choose
+from otel_openstack.exporters import accounting, choose
 from otel_openstack.exporters.accounting import account
 from otel_openstack.exporters.choose import Choice, Choices
-from otel_openstack.instrumentation import oslo_log
+from otel_openstack.instrumentation import event_loop_native, oslo_log
+from otel_openstack.metrics import catalog
 from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
+from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import notices, process, stop, worker
+from otel_openstack.runtime import notices, process, stop, switch, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -52,6 +54,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
         _export(plan, choices, tracer_provider, reader)
+        _make_switchable(tracer_provider)
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
         process_metrics.observe()
         instrumentation.install()
@@ -97,6 +100,23 @@ def _export(plan: Plan, choices: Choices, provider: TracerProvider, reader: metr
     others = _Others(plan, choices, provider)
     if others.wanted():
         process.on_start(others.join)
+
+
+def _make_switchable(provider: TracerProvider) -> None:
+    """Say what stops when the process is switched off: what begins new work first.
+
+    Exporters of the SDK's kind get nothing then; their threads, which wait in locks that may be green, are left alone.
+    """
+    switch.on_change(leave=suspend, come_back=resume)
+    switch.on_change(leave=event_loop_native.pause, come_back=_nothing)
+    switch.on_change(leave=provider.pause, come_back=provider.go_on)
+    switch.on_change(leave=events.queue.close, come_back=events.queue.reopen)
+    switch.on_change(leave=catalog.release, come_back=catalog.release)
+    switch.on_change(leave=accounting.write_off, come_back=_nothing)
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Others:

@@ -90,6 +90,11 @@ class Settings:
         False, _flag, "Emit the consolidated totals of every request as a log event too, whether it is sampled or not."
     )
     span_queue_bytes: int = _option(4 * 2**20, _size, "Bound of the queue of finished spans; above it spans drop.")
+    switch_file: str = _option(
+        "/run/otel-openstack/off",
+        str,
+        "While this file exists, every process is switched off: nothing is measured and sent. Empty for no switch.",
+    )
     flush_interval: float = _option(1.0, _seconds, "Finished spans and changed points leave at least this often.")
     exit_timeout: float = _option(0.5, _seconds, "How long the end of a process may wait for the last export.")
     strict: bool = _option(False, _flag, "Raise errors of hooks instead of logging them. For our own tests.")

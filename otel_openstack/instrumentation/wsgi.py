@@ -21,7 +21,7 @@ from otel_openstack.instrumentation import backlog, routes, wsgi_environ, wsgi_i
 from otel_openstack.instrumentation.facts import count, move, record
 from otel_openstack.instrumentation.wsgi_bodies import Input, Parts, SizedStream, Stream, ends_with, length
 from otel_openstack.patching import guard
-from otel_openstack.runtime import process
+from otel_openstack.runtime import process, switch
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
 
@@ -66,6 +66,8 @@ def serve(application: Any, environ: Any, start_response: Any) -> Any:
 
 
 def _open(environ: Any) -> Exchange | None:
+    if switch.off:
+        switch.look()
     if not _watch.on or type(environ) is not dict or FLAG in environ:
         return None
     try:
@@ -80,6 +82,7 @@ class Exchange:
 
     __slots__ = (
         "_announced",
+        "_born",
         "_environ",
         "_expected",
         "_facts",
@@ -109,6 +112,7 @@ class Exchange:
 
     def __init__(self, environ: dict[str, Any]) -> None:
         process.ensure()
+        self._born = process.start_time_unix_nano()
         backlog.watch()
         method, scheme = wsgi_environ.method(environ), wsgi_environ.scheme(environ)
         self._environ = environ
@@ -281,7 +285,8 @@ class Exchange:
             return
         self._finished = True
         environ, self._environ = self._environ, {}
-        move(inst.HTTP_SERVER_ACTIVE_REQUESTS, -1, self._facts)
+        if self._born == process.start_time_unix_nano():  # else what it was added to is forgotten
+            move(inst.HTTP_SERVER_ACTIVE_REQUESTS, -1, self._facts)
         try:
             self._settle(environ)
             self._end_span(environ)

@@ -22,11 +22,13 @@ from otel_openstack.runtime.originals import getpid
 Callback = Callable[[], None]
 
 _children: list[Callback] = []
+_entrances: list[Callback] = []
 _starters: list[Callback] = []
 
 _known = 0  # the pid that the state below belongs to
 _started = 0  # the pid in which ensure() has been through; 0: in none
 _held = False
+_suspended = False  # switched off, see switch.py
 _instance_id = ""
 _start_time = 0
 # A lock a pid: a lock inherited in the middle of its use would never be released in the child.
@@ -59,9 +61,28 @@ def on_child(callback: Callback) -> None:
     _children.append(callback)
 
 
+def on_enter(callback: Callback) -> None:
+    """Run `callback` in every process before anything starts; it may `suspend()` the process."""
+    _entrances.append(callback)
+
+
 def on_start(callback: Callback) -> None:
     """Run `callback` once in every process that records something, at its first record."""
     _starters.append(callback)
+
+
+def suspend() -> None:
+    """Start nothing from now on, as if nothing had been recorded yet. A child inherits it."""
+    global _started, _suspended
+    _suspended = True
+    _started = 0
+
+
+def resume() -> None:
+    """Let the next record start everything again; what counts begins now."""
+    global _start_time, _suspended
+    _start_time = originals.time_ns()
+    _suspended = False
 
 
 def pid() -> int:
@@ -110,6 +131,10 @@ def _enter() -> None:
                 _become()
             if _in_uwsgi_master():
                 _held = True
+                return
+            if not _suspended:
+                _run(_entrances)
+            if _suspended:
                 return
             _run(_starters)
             _started = me

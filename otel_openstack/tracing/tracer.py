@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
 
+from otel_openstack.runtime import switch
 from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, sampling
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
@@ -90,7 +91,7 @@ class Tracer(sdk.Tracer):
 
     def refresh(self) -> None:
         """Take notice of processors that were added and of the tracer's configuration."""
-        self._off = not self._sdk._is_enabled()
+        self._off = self._provider.paused or not self._sdk._is_enabled()
         counted = type(self._tracer_metrics).__name__ != "NoOpTracerMetrics"
         self._metrics = self._tracer_metrics if counted else None
         self.observed = counted or self._provider.has_processors
@@ -281,6 +282,8 @@ class Tracer(sdk.Tracer):
         parent = None if above is None else _span_context(above)
         if isinstance(above, Span):
             above.mark_used()
+        if self._off and self._provider.paused:
+            switch.look()
         if self._off:
             return parent or trace_api.INVALID_SPAN_CONTEXT, None, None
         generator = self._id_generator

@@ -127,14 +127,14 @@ def run(kind: str, state: str, *, off: bool = False, end: signal.Signals = signa
 
 
 @contextlib.contextmanager
-def serving(kind: str, sink: Sink, *options: str) -> Iterator[Server]:
-    """Run a service that serves HTTP, with more options on its command line; by force it ends with the context."""
+def serving(kind: str, sink: Sink, *options: str, **extra: str) -> Iterator[Server]:
+    """Run a service that serves HTTP, with more options and variables; by force it ends with the context."""
     with tempfile.TemporaryDirectory() as directory:
         port = _free_port()
         witness, log = Path(directory, "witness"), Path(directory, "log")
         witness.touch()
         command = [word.format(port=port) for word in KINDS[kind].command] + list(options)
-        environment = _environment(KINDS[kind], directory, sink, off=False, extra={})
+        environment = _environment(KINDS[kind], directory, sink, off=False, extra=extra)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, env=environment, stdout=output, stderr=output, start_new_session=True, cwd=directory
