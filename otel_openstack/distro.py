@@ -25,7 +25,7 @@ from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
 from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import notices, process, stop, switch, worker
+from otel_openstack.runtime import inheritance, notices, process, stop, switch, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -40,7 +40,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         Whether it is active in this process now.
     """
     global _started
-    if _started or configuration.disabled(environ):
+    if _started or configuration.disabled(environ) or _refused(environ):
         return _started
     problems: list[str] = []
     try:
@@ -64,6 +64,20 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         problems.append(f"could not start, this process is not measured: {error!r}")
     _complain(problems)
     return _started
+
+
+def active() -> bool:
+    """Whether this process is measured."""
+    return _started
+
+
+def _refused(environ: Mapping[str, str]) -> bool:
+    """Leave a helper alone that inherited what was meant for the service; no line in the log of something so small."""
+    reason = inheritance.refusal(environ)
+    if reason:
+        inventory.note("distribution", State.SKIPPED, reason)
+        notices.say("debug", f"this process is not measured: it {reason}")
+    return bool(reason)
 
 
 def _trace(plan: Plan, *, exported: bool) -> TracerProvider:

@@ -18,7 +18,7 @@ from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_openstack import __version__
-from otel_openstack.runtime import notices, process
+from otel_openstack.runtime import inheritance, notices, process
 
 NAMESPACE = "openstack"
 
@@ -141,6 +141,8 @@ def command_name() -> str:
 
 
 def _command_line() -> list[str]:
+    if inheritance.is_worker(sys.orig_argv):
+        return list(getattr(sys, "argv", ()))  # those of its parent, which multiprocessing hands over
     return list(sys.orig_argv) or list(getattr(sys, "argv", ()))
 
 

@@ -78,6 +78,12 @@ class Settings:
     instrumentors: tuple[str, ...] = _option(
         (), _names, "Instrumentors of other packages to load although they overlap with ours, such as sqlalchemy."
     )
+    subprocesses: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Programs, by file name, to measure when a service starts them, such as swift-object-server; every other"
+        " subprocess but the service's own workers gets an environment without OpenTelemetry.",
+    )
     file_directory: str = _option("otlp", str, "Directory of the otlp_file exporter.")
     file_max_bytes: int = _option(64 * 2**20, _size, "Size at which a file of the otlp_file exporter is rotated.")
     file_total_bytes: int = _option(

@@ -20,6 +20,9 @@ from otel_openstack.patching.inventory import State
 MODULES: tuple[str, ...] = (
     "oslo_service_stop",
     "oslo_log",
+    # Helpers are left alone.
+    "subprocesses",
+    "privsep",
     # Context follows the work; pools and event loops.
     "threads",
     "threads_pool",

@@ -29,6 +29,7 @@ _known = 0  # the pid that the state below belongs to
 _started = 0  # the pid in which ensure() has been through; 0: in none
 _held = False
 _suspended = False  # switched off, see switch.py
+_withdrawn = False  # for good
 _instance_id = ""
 _start_time = 0
 # A lock a pid: a lock inherited in the middle of its use would never be released in the child.
@@ -50,6 +51,13 @@ def started() -> bool:
 def held_back() -> bool:
     """Whether this process, or in a child's callbacks its parent, recorded in a uWSGI master, which exports nothing."""
     return _held
+
+
+def withdraw() -> None:
+    """Export nothing from here on, in this process and in what it forks: it has become a helper with privileges."""
+    global _started, _withdrawn
+    _withdrawn = True
+    _started = 0
 
 
 def on_child(callback: Callback) -> None:
@@ -117,6 +125,8 @@ def _in_uwsgi_master() -> bool:
 
 def _enter() -> None:
     global _held, _started
+    if _withdrawn:
+        return
     me = getpid()
     gate = _gates.setdefault(me, originals.allocate_lock())
     thread = originals.get_ident()
