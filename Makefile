@@ -13,7 +13,8 @@ ROUNDS ?= 3
 CLOUD := $(PYTHON) examples/minicloud
 # Debian's python3 comes without ensurepip, others with it.
 VENV_PACKAGE := $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
-TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl $(VENV_PACKAGE)
+TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl qemu-utils sudo \
+	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
 .PHONY: demo test check apt clean

@@ -89,7 +89,7 @@ class _Sorting:
         """Return the entry points that the loader asks for, but for those that are withheld."""
         group = params.get("group", "")
         found = list(self._original(**params))
-        if group == "opentelemetry_configurator" and os.environ.get(CONFIGURATOR) == NAME:
+        if group == "opentelemetry_configurator" and os.environ.get(CONFIGURATOR, NAME) == NAME:
             return [entry_point for entry_point in found if entry_point.name == NAME]
         kind = KINDS.get(group)
         return found if kind is None else [entry_point for entry_point in found if not _withheld(kind, entry_point)]

@@ -34,7 +34,7 @@ INTERPRETERS = ("python", "python3", "uwsgi", "pyuwsgi", "gunicorn", "mod_wsgi-e
 
 _stated: Resource = Resource({})
 _learned: dict[str, str] = {}
-_built: tuple[int, Resource] | None = None
+_built: tuple[tuple[int, list[str]], Resource] | None = None
 
 
 def state(resource: Resource | None = None) -> None:
@@ -64,9 +64,10 @@ def learn_wsgi(module: str) -> None:
 def current() -> Resource:
     """Return the resource of this process, at this moment."""
     global _built
-    pid = os.getpid()
-    if _built is None or _built[0] != pid:
-        _built = (pid, _build(pid))
+    # A worker of multiprocessing learns its command after it has started.
+    who = (os.getpid(), list(getattr(sys, "argv", ()))[:1])
+    if _built is None or _built[0] != who:
+        _built = (who, _build(who[0]))
     return _built[1]
 
 

@@ -62,6 +62,8 @@ def claim(environ: MutableMapping[str, str]) -> None:
 
 def refusal(environ: Mapping[str, str]) -> str:
     """Return why a process with this environment is not to be measured; empty if it may be."""
+    if is_program(sys.orig_argv, (LAUNCHER,)):
+        return "is the launcher itself"  # below another one
     found = origin(environ)
     if found is None:
         return ""
