@@ -29,9 +29,11 @@ def _choose() -> list[str]:
         for variable in ("OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR")
         if (chosen := os.environ.setdefault(variable, NAME)) != NAME
     ]
-    return lines or sitecustomize_check.problems(os.environ)
+    if not lines:
+        inheritance.launch(os.environ)
+        lines = sitecustomize_check.problems(os.environ)
+    return lines
 
 
-inheritance.launch(os.environ)
 for _line in _choose():
     sys.stderr.write(f"{_line}\n")

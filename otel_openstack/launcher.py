@@ -29,8 +29,12 @@ class OpenStackDistro(BaseDistro):  # type: ignore[misc]
     """What the launcher configures first, and asks to load each instrumentor of other packages."""
 
     def _configure(self, **kwargs: Any) -> None:
-        """Sort out what the launcher is going to load; the configurator, which it calls next, does all the rest."""
-        _sorting.install()
+        """Sort out what the launcher is going to load; our configurator, which it calls next, does all the rest.
+
+        Beside another one, which an operator has to name, this is no more than the launcher's own distro.
+        """
+        if os.environ.get(CONFIGURATOR, NAME) == NAME:
+            _sorting.install()
 
     def load_instrumentor(self, entry_point: Any, **kwargs: Any) -> None:
         """Load an instrumentor of another package and note it. One that fails keeps neither the others nor us away.
@@ -89,7 +93,7 @@ class _Sorting:
         """Return the entry points that the loader asks for, but for those that are withheld."""
         group = params.get("group", "")
         found = list(self._original(**params))
-        if group == "opentelemetry_configurator" and os.environ.get(CONFIGURATOR, NAME) == NAME:
+        if group == "opentelemetry_configurator":
             return [entry_point for entry_point in found if entry_point.name == NAME]
         kind = KINDS.get(group)
         return found if kind is None else [entry_point for entry_point in found if not _withheld(kind, entry_point)]

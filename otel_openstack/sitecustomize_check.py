@@ -40,12 +40,14 @@ def problems(environ: MutableMapping[str, str]) -> list[str]:
 def _told(owner: metadata.Distribution, path: str, environ: MutableMapping[str, str]) -> str:
     reinstall = f"pip install --force-reinstall --no-deps {OWNER}=={owner.version}"
     if not os.path.exists(path):
-        return f"otel-openstack: services start unmeasured: {path} was removed with another package. Run: {reinstall}"
+        what = f"services start unmeasured, {path} was removed with another package"
+        return f"otel-openstack: {what}. To repair it, run: {reinstall}"
     others = sorted(_others(owner))
+    what = f"{path} was replaced by {', '.join(others) or 'an unknown package'}"
+    if environ.pop(OPTION, None):
+        what += f", {OPTION} is ignored"
     uninstall = f"pip uninstall -y {' '.join(others)} && " if others else ""
-    ignored = f", {OPTION} is ignored" if environ.pop(OPTION, None) else ""
-    by = ", ".join(others) or "an unknown package"
-    return f"otel-openstack: {path} was replaced by {by}{ignored}. To repair it, run: {uninstall}{reinstall}"
+    return f"otel-openstack: {what}. To repair it, run: {uninstall}{reinstall}"
 
 
 def _hashes(distribution: metadata.Distribution) -> dict[str, str]:

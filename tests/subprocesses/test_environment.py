@@ -47,7 +47,7 @@ WAYS = {
     "Popen, arguments by position": lambda p: subprocess.Popen([p], -1, p, None, None, None, None, True, False).wait(),
     "Popen by posix_spawn": lambda p: subprocess.run([p], close_fds=False, check=True),
     "shell": lambda p: subprocess.run(p, shell=True, check=True),
-    "system": lambda p: os.system(p),
+    "system": lambda p: os.system(p),  # noqa: PLW0108 - what it is when it is called
     "system by keyword, bytes": lambda p: os.system(command=os.fsencode(p)),
     "popen": lambda p: os.popen(p).close(),
     "posix_spawn": lambda p: wait(os.posix_spawn(p, [p], os.environ)),

@@ -9,6 +9,7 @@ import os
 import signal
 import subprocess
 import sys
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -168,14 +169,8 @@ def test_root_with_the_environment_of_somebody_else(tmp_path, user, spans):
     """A service that root starts is measured; a root process that took over what a user set up is not."""
     script = launched.service(tmp_path, SPAN + "work('service')")
     environ = launched.environment(tmp_path, _OTEL_OPENSTACK_ORIGIN=f"{user}:0:")
-    directory = subprocess.check_output(
-        [
-            sys.executable,
-            "-c",
-            "from opentelemetry.instrumentation import auto_instrumentation as a; print(a.__path__[0])",
-        ]
-    )
-    environ |= {"PYTHONPATH": directory.decode().strip(), "OTEL_PYTHON_DISTRO": "otel_openstack"}
+    place = metadata.distribution("opentelemetry-instrumentation").locate_file("opentelemetry/instrumentation")
+    environ |= {"PYTHONPATH": f"{place}/auto_instrumentation", "OTEL_PYTHON_DISTRO": "otel_openstack"}
     done = subprocess.run([script], env=environ, cwd=tmp_path, capture_output=True, text=True, check=True)
     assert [name for _, name in launched.Run(done, tmp_path).spans()] == spans
     assert done.stderr == ""
