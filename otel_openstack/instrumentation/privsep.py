@@ -11,7 +11,7 @@ from typing import Any
 
 from otel_openstack import instrumentation
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch
+from otel_openstack.patching import Patch, keep
 from otel_openstack.runtime import inheritance, process
 
 
@@ -27,6 +27,8 @@ class LeaveAlone:
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
         """Do nothing: the process ends."""
 
+
+keep("oslo_privsep.daemon")
 
 PATCHES: tuple[Patch, ...] = (
     Patch("oslo_privsep.daemon", "oslo_privsep.daemon", "Daemon.run", level=Level.OFF, hook=LeaveAlone),

@@ -18,7 +18,7 @@ from typing import Any
 
 from otel_openstack import settings
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, guard, keep
 from otel_openstack.runtime import inheritance
 
 Arguments = tuple[tuple[Any, ...], dict[str, Any]]
@@ -33,19 +33,25 @@ BY_IMPORT = "try:\n import otel_openstack.auto\nexcept Exception:\n pass\n"
 _before: list[str | None] = []  # the mark that was there when we came
 
 
-def _environ() -> dict[str, str]:
+def _environ() -> dict[bytes, bytes]:
     """Return our own environment as it is now, whatever other threads do to it."""
-    return {key: value for key in os.environ if (value := os.environ.get(key)) is not None}
+    return {key: value for key in os.environb if (value := os.environb.get(key)) is not None}
+
+
+def _relevant(environ: Mapping[Any, Any]) -> dict[str, str]:
+    """Return what of `environ` may have to change, as text."""
+    names = {os.fsdecode(key): key for key in environ}
+    return {name: os.fsdecode(environ[names[name]]) for name in names if inheritance.is_ours(name)}
 
 
 def _changes(command: Sequence[Any], given: Mapping[Any, Any] | None) -> Changes:
     """Return what has to change in the environment `given` (None: our own) of the subprocess `command`."""
-    own = _environ()
     try:
         words = [os.fsdecode(word) for word in command]
-        environ = own if given is None else {os.fsdecode(key): os.fsdecode(given[key]) for key in given}
+        own = _relevant(_environ())
+        environ = own if given is None else _relevant(given)
     except TypeError:
-        return {}  # and the call is about to fail
+        return {}  # the call is wrong, and about to fail
     if inheritance.is_worker(words):
         return {}
     programs = (inheritance.LAUNCHER, *settings.get().subprocesses)
@@ -75,7 +81,7 @@ def _fork_exec(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     pairs = None if given is None else dict(entry.partition(b"=")[::2] for entry in given)
     changed = _changed(pairs, _changes(command, pairs))
     if changed is not pairs:
-        given = [os.fsencode(key) + b"=" + os.fsencode(value) for key, value in changed.items()]
+        given = [key + b"=" + os.fsencode(value) for key, value in changed.items()]
     return (_by_import(command, given), *args[1:5], given, *args[6:]), kwargs
 
 
@@ -88,6 +94,8 @@ def _by_import(command: Any, given: Any) -> Any:
 
 def _posix_spawn(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """`os.posix_spawn(path, command, environment, ...)`."""
+    if len(args) < 3 or (args[2] is None and sys.version_info < (3, 13)):  # noqa: PLR2004
+        return args, kwargs
     path, command, given, *others = args
     return (path, command, _changed(given, _changes(command, given)), *others), kwargs
 
@@ -95,6 +103,8 @@ def _posix_spawn(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
 def _execve(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """`os.execve(path, argv, env)`."""
     given = {**dict(zip(("path", "argv", "env"), args, strict=False)), **kwargs}
+    if given.keys() != {"path", "argv", "env"} or given["env"] is None:
+        return args, kwargs
     return (), {**given, "env": _changed(given["env"], _changes(given["argv"], given["env"]))}
 
 
@@ -115,8 +125,10 @@ def _replace_execv(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _system(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     """`os.system(command)`: its shell forgets what it was given before it comes to the command, on the same line."""
-    command = args[0] if args else kwargs["command"]
-    own = _environ()
+    command = args[0] if args else kwargs.get("command")
+    if not isinstance(command, str | bytes | os.PathLike):
+        return args, kwargs
+    own = _relevant(_environ())
     first = ""
     for name, value in inheritance.changes(own, own).items():
         if name.isidentifier() and name.isascii():  # another name, a shell does not know either
@@ -155,7 +167,8 @@ def _swap(old: Any, new: Any) -> None:
 
 
 def _call(name: str, *, module: str = "os", **how: Any) -> Patch:
-    # At every level: what a helper is not to have does not depend on how deep its service is measured.
+    # At every level, and while the service is switched off: what a helper is not to have depends on neither.
+    keep(f"process.{name}")
     return Patch(f"process.{name}", module, name, level=Level.OFF, **how)
 
 

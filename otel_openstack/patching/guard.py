@@ -30,7 +30,7 @@ class Guard:
     def __init__(self, name: str) -> None:
         self.name = name
         self.failures = 0
-        self.on = not _suspended
+        self.on = not _suspended or name in _kept
 
     def failed(self, step: str, error: Exception) -> None:
         """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
@@ -47,7 +47,7 @@ class Guard:
     def renew(self) -> None:
         """Let the patch work, unless everything is suspended."""
         _retired.discard(self.name)
-        self.on = not _suspended
+        self.on = not _suspended or self.name in _kept
 
     def retire(self) -> None:
         """Let what is left of the patch pass through from now on: it was undone."""
@@ -68,6 +68,7 @@ class Guard:
 
 _guards: dict[str, Guard] = {}
 _retired: set[str] = set()
+_kept: set[str] = set()
 _suspended = False
 
 
@@ -82,12 +83,17 @@ def failures() -> dict[str, int]:
     return {name: found.failures for name, found in list(_guards.items()) if found.failures}
 
 
+def keep(name: str) -> None:
+    """Leave the patch called `name` at work while the others are suspended: it measures nothing, it protects."""
+    _kept.add(name)
+
+
 def suspend() -> None:
-    """Let every hook pass through, also those of patches that are applied meanwhile; calls under way still finish."""
+    """Let hooks pass through, also those of patches that are applied meanwhile; calls under way still finish."""
     global _suspended
     _suspended = True
     for found in tuple(_guards.values()):
-        found.on = False
+        found.on = found.on and found.name in _kept
 
 
 def resume() -> None:
@@ -102,7 +108,7 @@ def reset() -> None:
     """Forget all failures (tests)."""
     _retired.clear()
     for found in _guards.values():
-        found.failures, found.on = 0, not _suspended
+        found.failures, found.on = 0, not _suspended or found.name in _kept
 
 
 def guarded(name: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:

@@ -85,6 +85,11 @@ def by_launcher(environ: Mapping[str, str]) -> bool:
     return any(entry.endswith(DIRECTORY) for entry in _entries(environ.get(PATH)))
 
 
+def is_ours(name: str) -> bool:
+    """Return whether `changes` looks at the variable called `name`."""
+    return name.startswith(PREFIX) or name in (MARK, PATH)
+
+
 def changes(given: Mapping[str, str], own: Mapping[str, str]) -> dict[str, str | None]:
     """Return what has to change in the environment `given` to a subprocess: new values, and None for what goes.
 

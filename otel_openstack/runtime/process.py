@@ -54,7 +54,7 @@ def held_back() -> bool:
 
 
 def withdraw() -> None:
-    """Export nothing from here on, in this process and in what it forks: it has become a helper with privileges."""
+    """Start nothing any more, in this process and in what it forks: it has become a helper with privileges."""
     global _started, _withdrawn
     _withdrawn = True
     _started = 0

@@ -127,9 +127,7 @@ def run(kind: str, state: str, *, off: bool = False, end: signal.Signals = signa
 
 
 @contextlib.contextmanager
-def serving(
-    kind: str, sink: Sink, *options: str, front: tuple[str, ...] = (), **extra: str
-) -> Iterator[Server]:
+def serving(kind: str, sink: Sink, *options: str, front: tuple[str, ...] = (), **extra: str) -> Iterator[Server]:
     """Run a service that serves HTTP, with more options and variables; by force it ends with the context.
 
     `front` is a command that starts it, such as the launcher.
