@@ -31,6 +31,7 @@ WSGI_SERVICES = {
 }
 
 INTERPRETERS = ("python", "python3", "uwsgi", "pyuwsgi", "gunicorn", "mod_wsgi-express", "apache2", "httpd")
+TAKING_A_WORD = ("-W", "-X", "--check-hash-based-pycs")  # options of Python whose value is a word of its own
 
 _stated: Resource = Resource({})
 _learned: dict[str, str] = {}
@@ -137,7 +138,7 @@ def command_name() -> str:
             return ""
         if words[0] == "-m" and len(words) > 1:
             return words[1].rpartition(".")[2]
-        words.pop(0)
+        del words[: 2 if words[0] in TAKING_A_WORD else 1]
     return words[0].removesuffix(".py") if words else ""
 
 
