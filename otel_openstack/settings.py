@@ -8,7 +8,6 @@ operator knows. Standard `OTEL_*` variables are not listed here: they keep their
 
 from __future__ import annotations
 
-import difflib
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
@@ -164,6 +163,8 @@ def _default(option: Any) -> Any:
 
 
 def _unknown(shown: str, name: str, table: Mapping[str, Any], prefix: str) -> str:
+    import difflib  # for a mistake only
+
     near = difflib.get_close_matches(name, table, n=1)
     suggestion = f"did you mean {prefix}{near[0].upper() if prefix else near[0]}?" if near else "see the options' table"
     return f"unknown option {shown}: {suggestion}"
