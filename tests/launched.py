@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 import textwrap
@@ -86,7 +85,3 @@ def environ_of(pid: int | str) -> dict[str, str]:
     """Return the environment that a running process was started with."""
     text = Path(f"/proc/{pid}/environ").read_bytes().decode()
     return dict(entry.partition("=")[::2] for entry in text.split("\0") if entry)
-
-
-def python_path() -> str:
-    return os.pathsep.join(p for p in sys.path if p)

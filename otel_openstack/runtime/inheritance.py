@@ -50,8 +50,10 @@ def origin(environ: Mapping[str, str]) -> Origin | None:
 
 def launch(environ: MutableMapping[str, str]) -> None:
     """Mark the environment of the launcher, before it adds to PYTHONPATH: it was asked for, whoever asked."""
-    here = os.getcwd()
-    environ[MARK] = str(Origin(os.geteuid(), added="" if here in _entries(environ.get(PATH)) else here))
+    here, outer = os.getcwd(), origin(environ)
+    known = here in _entries(environ.get(PATH))
+    added = (outer.added if outer else "") if known else here
+    environ[MARK] = str(Origin(os.geteuid(), added=added))
 
 
 def claim(environ: MutableMapping[str, str]) -> None:
@@ -141,7 +143,7 @@ def _without_the_launchers(given: Mapping[str, str], own: Mapping[str, str]) -> 
 def is_program(command: Sequence[str], names: Iterable[str]) -> bool:
     """Return whether `command` runs one of the programs called `names`, by itself or through Python."""
     words = [os.path.basename(word) for word in command if not word.startswith("-")]
-    if words and words[0].startswith("python"):
+    if words and _is_interpreter(words[0]):
         words.pop(0)
     return bool(words) and words[0] in names
 
@@ -153,5 +155,10 @@ def is_itself(command: Sequence[str]) -> bool:
         return list(command) == sys.orig_argv
     interpreter = command[: -len(own)]
     return not interpreter or (
-        os.path.basename(interpreter[0]).startswith("python") and all(word.startswith("-") for word in interpreter[1:])
+        _is_interpreter(interpreter[0]) and all(word.startswith("-") for word in interpreter[1:])
     )
+
+
+def _is_interpreter(word: str) -> bool:
+    name = os.path.basename(word)
+    return name.startswith("python") or name == os.path.basename(sys.executable or "")
