@@ -82,6 +82,25 @@ def is_worker(command: Iterable[object]) -> bool:
     return any(isinstance(word, str) and sign in word for word in command for sign in WORKERS)
 
 
+def is_program(command: Sequence[str], names: Iterable[str]) -> bool:
+    """Return whether `command` runs one of the programs called `names`, by itself or through Python."""
+    words = [os.path.basename(word) for word in command if not word.startswith("-")]
+    if words and _is_interpreter(words[0]):
+        words.pop(0)
+    return bool(words) and words[0] in names
+
+
+def is_itself(command: Sequence[str]) -> bool:
+    """Return whether `command` starts the program of this process anew, as servers do for a reload or an upgrade."""
+    own = list(getattr(sys, "argv", ()))
+    if not own or list(command[-len(own) :]) != own:
+        return list(command) == sys.orig_argv
+    interpreter = command[: -len(own)]
+    return not interpreter or (
+        _is_interpreter(interpreter[0]) and all(word.startswith("-") for word in interpreter[1:])
+    )
+
+
 def by_launcher(environ: Mapping[str, str]) -> bool:
     """Return whether Python programs with this environment are measured because of PYTHONPATH."""
     return any(entry.endswith(DIRECTORY) for entry in _entries(environ.get(PATH)))
@@ -138,25 +157,6 @@ def _without_the_launchers(given: Mapping[str, str], own: Mapping[str, str]) -> 
             added = ""  # once: whoever has it twice has put it there too
         elif not entry.endswith(DIRECTORY):
             yield entry
-
-
-def is_program(command: Sequence[str], names: Iterable[str]) -> bool:
-    """Return whether `command` runs one of the programs called `names`, by itself or through Python."""
-    words = [os.path.basename(word) for word in command if not word.startswith("-")]
-    if words and _is_interpreter(words[0]):
-        words.pop(0)
-    return bool(words) and words[0] in names
-
-
-def is_itself(command: Sequence[str]) -> bool:
-    """Return whether `command` starts the program of this process anew, as servers do for a reload or an upgrade."""
-    own = list(getattr(sys, "argv", ()))
-    if not own or list(command[-len(own) :]) != own:
-        return list(command) == sys.orig_argv
-    interpreter = command[: -len(own)]
-    return not interpreter or (
-        _is_interpreter(interpreter[0]) and all(word.startswith("-") for word in interpreter[1:])
-    )
 
 
 def _is_interpreter(word: str) -> bool:
