@@ -71,8 +71,7 @@ def refusal(environ: Mapping[str, str]) -> str:
         return ""
     if os.geteuid() == 0 and found.user != 0:
         return f"runs as root with the environment of user {found.user}"
-    # uWSGI's emperor starts its vassals from C, and no helper embeds an interpreter.
-    if found.process in (0, os.getpid()) or is_worker(sys.orig_argv) or "uwsgi" in sys.builtin_module_names:
+    if found.process in (0, os.getpid()) or is_worker(sys.orig_argv) or _is_embedded():
         return ""
     return f"is a subprocess of process {found.process} and none of its workers"
 
@@ -157,6 +156,14 @@ def _without_the_launchers(given: Mapping[str, str], own: Mapping[str, str]) -> 
             added = ""  # once: whoever has it twice has put it there too
         elif not entry.endswith(DIRECTORY):
             yield entry
+
+
+def _is_embedded() -> bool:
+    """Whether this is no Python but a program with an interpreter in it.
+
+    No helper is, but the vassals of uWSGI's emperor, which it starts from C.
+    """
+    return "python" not in os.path.basename(sys.executable or "python")
 
 
 def _is_interpreter(word: str) -> bool:

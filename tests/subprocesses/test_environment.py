@@ -247,6 +247,26 @@ def test_a_service_that_starts_itself_anew(monkeypatch, command, itself):
     assert inheritance.is_itself(command) is itself
 
 
+SPAWNED = "from multiprocessing.spawn import spawn_main; spawn_main(tracker_fd=5, pipe_handle=7)"
+
+
+@pytest.mark.parametrize(
+    ("executable", "command", "refused"),
+    [
+        ("/usr/bin/python3", ["/usr/bin/python3", "/usr/bin/privsep-helper"], True),
+        ("/usr/bin/python3", ["/usr/bin/python3", "-c", SPAWNED, "--multiprocessing-fork"], False),
+        # The emperor starts it from C, and has an interpreter itself, so that it is marked as measured.
+        ("/usr/bin/uwsgi-core", ["/usr/bin/uwsgi-core", "--ini", "vassal.ini"], False),
+    ],
+)
+def test_who_refuses_the_environment_of_another_process(monkeypatch, executable, command, refused):
+    monkeypatch.setattr(sys, "executable", executable)
+    monkeypatch.setattr(sys, "orig_argv", command)
+    assert bool(inheritance.refusal({inheritance.MARK: f"{os.geteuid()}:1:"})) is refused
+    assert not inheritance.refusal({inheritance.MARK: f"{os.geteuid()}:{os.getpid()}:"})
+    assert not inheritance.refusal({inheritance.MARK: "nonsense"})
+
+
 def test_the_resource_tracker_is_a_helper(telemetry, given):
     from multiprocessing import resource_tracker
 
