@@ -74,7 +74,10 @@ def learn(url: Any) -> None:
     """Take the host of `url` for one of the cloud's."""
     if not isinstance(url, str) or url in _urls or len(url) > LONGEST_URL or len(_learned) >= MOST:
         return
-    host = urlsplit(url).hostname
+    try:
+        host = urlsplit(url).hostname
+    except ValueError:
+        return
     if host and len(host) <= LONGEST:
         _learned.add(host.rstrip("."))
         if len(_urls) < MOST:
