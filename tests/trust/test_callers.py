@@ -221,9 +221,7 @@ class Other(TextMapPropagator):
         span = NonRecordingSpan(SpanContext(TRACE, SPAN, is_remote=True, trace_flags=TraceFlags(1)))
         return baggage.set_baggage("other", found[0], trace.set_span_in_context(span, context))
 
-    def inject(
-        self, carrier: Any, context: Context | None = None, setter: Setter[Any] = default_setter
-    ) -> None: ...
+    def inject(self, carrier: Any, context: Context | None = None, setter: Setter[Any] = default_setter) -> None: ...
 
     @property
     def fields(self) -> set[str]:
