@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-import datetime
+import datetime as dt
 import json
 import threading
 from collections.abc import Iterator
@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LATER = datetime.datetime.now(datetime.timezone.utc) + datetime.timedelta(hours=1)
+LATER = dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1)
 
 
 def token(roles: tuple[str, ...], catalog: list[Any]) -> dict[str, Any]:
@@ -33,7 +33,7 @@ class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
     server: Keystone
 
-    def do_GET(self) -> None:  # noqa: N802
+    def do_GET(self) -> None:
         self._note()
         path = self.path.partition("?")[0]
         if path != "/v3/auth/tokens":
@@ -47,7 +47,7 @@ class Handler(BaseHTTPRequestHandler):
         else:
             self._answer(200, token(roles, self.server.catalog))
 
-    def do_POST(self) -> None:  # noqa: N802
+    def do_POST(self) -> None:
         self._note()
         self.rfile.read(int(self.headers.get("Content-Length") or 0))
         self._answer(201, token(("service",), self.server.catalog), {"X-Subject-Token": "own-token"})

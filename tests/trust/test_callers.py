@@ -10,6 +10,8 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from opentelemetry import baggage, propagate, trace
 from opentelemetry.context import Context
 from opentelemetry.propagators.textmap import Getter, Setter, TextMapPropagator, default_getter, default_setter
@@ -17,7 +19,7 @@ from opentelemetry.sdk.trace import sampling
 from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 
 from otel_openstack import testing, tracing
-from otel_openstack.instrumentation import addresses, callers
+from otel_openstack.instrumentation import addresses, callers, service_tokens
 from otel_openstack.instrumentation.wsgi import Edge
 from otel_openstack.settings import Settings
 from otel_openstack.testing import SpanView, Telemetry
@@ -281,7 +283,20 @@ def test_one_line_names_the_option(
     assert caplog.messages == []
     for _ in range(3):
         call({**SENT, **environ})
-    assert caplog.messages == [
-        f"otel-openstack: a traceparent from {named} became a link; name the address in "
-        "OTEL_OPENSTACK_TRUSTED_CALLERS to join its traces"
-    ]
+    text = "became a link; name the address in OTEL_OPENSTACK_TRUSTED_CALLERS to join its traces"
+    assert caplog.messages == [f"otel-openstack: a traceparent from {named} {text}"]
+
+
+HEADERS = [*SENT, "REMOTE_ADDR", *callers.NAMING, *callers.SHOWING, "HTTP_X_AUTH_TOKEN", "HTTP_X_SERVICE_TOKEN"]
+PARTS = st.sampled_from(["for=", '"', ",", ";", "=", "[", "]", ":", "%", "127.0.0.1", "::1", "::ffff:", "0" * 32, "-"])
+VALUES = st.one_of(st.text(max_size=2000), st.lists(PARTS, max_size=60).map("".join), st.binary(max_size=9), st.none())
+
+
+@settings(max_examples=300, deadline=None)
+@given(st.dictionaries(st.sampled_from(HEADERS), VALUES))
+def test_whatever_is_sent_it_is_a_request(environ: dict[str, Any]) -> None:
+    with testing.recording(Settings(strict=True)) as telemetry:
+        service_tokens.remember("a service's")
+        call(environ)
+        assert len(telemetry.spans()) == 1
+        service_tokens.forget("a service's")

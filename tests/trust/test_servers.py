@@ -25,10 +25,13 @@ UWSGI = "uwsgi --http-socket {place} --module edge.wsgi --master --enable-thread
 GUNICORN = "gunicorn --no-control-socket --bind {bind} edge.wsgi"
 PYTHON = f"python -W ignore {SITE}/edge/wsgi.py {{name}} {{place}}"
 SERVERS = [
-    *[(name, command, kind) for kind in ("port", "unix") for name, command in (("uwsgi", UWSGI), ("gunicorn", GUNICORN))],
-    *[(name, PYTHON, "unix") for name in ("eventlet", "cheroot", "werkzeug")],
+    ("uwsgi", UWSGI, "port"),
+    ("uwsgi", UWSGI, "unix"),
+    ("gunicorn", GUNICORN, "port"),
+    ("gunicorn", GUNICORN, "unix"),
     ("eventlet", PYTHON, "port"),
-]  # fmt: skip
+    *[(name, PYTHON, "unix") for name in ("eventlet", "cheroot", "werkzeug")],
+]
 PUBLIC = "X-Forwarded-For: 203.0.113.9"
 REQUESTS: list[tuple[tuple[str, ...], bool]] = [
     # lines of the request, whether its context is taken over
