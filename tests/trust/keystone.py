@@ -11,10 +11,11 @@ from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
-LATER = dt.datetime.now(dt.timezone.utc) + dt.timedelta(hours=1)
+HOUR = dt.timedelta(hours=1)
 
 
-def token(roles: tuple[str, ...], catalog: list[Any]) -> dict[str, Any]:
+def token(roles: tuple[str, ...], catalog: list[Any], *, expired: bool = False) -> dict[str, Any]:
+    end = dt.datetime.now(dt.timezone.utc) + (-HOUR if expired else HOUR)
     domain = {"id": "default", "name": "Default"}
     return {
         "token": {
@@ -23,7 +24,7 @@ def token(roles: tuple[str, ...], catalog: list[Any]) -> dict[str, Any]:
             "project": {"id": "p" * 32, "name": "project", "domain": domain},
             "roles": [{"id": role, "name": role} for role in roles],
             "issued_at": "2024-01-01T00:00:00.000000Z",
-            "expires_at": LATER.strftime("%Y-%m-%dT%H:%M:%S.000000Z"),
+            "expires_at": end.strftime("%Y-%m-%dT%H:%M:%S.000000Z"),
             "catalog": catalog,
         }
     }
@@ -45,7 +46,8 @@ class Handler(BaseHTTPRequestHandler):
         if roles is None:
             self._answer(404, {"error": {"code": 404, "title": "Not Found", "message": "no such token"}})
         else:
-            self._answer(200, token(roles, self.server.catalog))
+            expired = self.headers["X-Subject-Token"] in self.server.expired
+            self._answer(200, token(roles, self.server.catalog, expired=expired))
 
     def do_POST(self) -> None:
         self._note()
@@ -69,7 +71,7 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Keystone(ThreadingHTTPServer):
-    """tokens: those that are valid, with their roles. seen: (request, headers) of all that came."""
+    """tokens: those that are known, with their roles. expired: those that no longer count. seen: (request, headers) of all that came."""
 
     daemon_threads = True
 
@@ -78,6 +80,7 @@ class Keystone(ThreadingHTTPServer):
         self.port = int(self.server_address[1])
         self.url = f"http://127.0.0.1:{self.port}"
         self.tokens: dict[str, tuple[str, ...]] = {}
+        self.expired: set[str] = set()
         self.catalog: list[Any] = []
         self.seen: list[tuple[str, dict[str, str]]] = []
         self.offer("identity", self.url)

@@ -188,6 +188,16 @@ def test_nobody_makes_himself_a_service(
         assert service_tokens._until == {}
 
 
+@pytest.mark.parametrize("sent", [BY_SERVICE, {"HTTP_X_AUTH_TOKEN": SERVICE}])
+def test_a_services_token_that_has_expired(telemetry: Telemetry, keystone: Keystone, sent: dict[str, str]) -> None:
+    keystone.expired.add(SERVICE)  # keystone still tells its roles
+    with patched(telemetry):
+        cloud = Cloud(keystone)
+        for _ in range(2):
+            assert cloud.call(**sent) == "401 Unauthorized"
+    assert servers(telemetry) == [False, False]
+
+
 def test_a_users_token_where_the_middleware_takes_any_for_a_services(telemetry: Telemetry, keystone: Keystone) -> None:
     with patched(telemetry):
         cloud = Cloud(keystone, service_token_roles_required=False)
