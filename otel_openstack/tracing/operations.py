@@ -172,7 +172,7 @@ def root(
         kind: SERVER, CONSUMER or INTERNAL.
         attributes: what samplers may look at.
         carrier: the incoming headers that the parent is taken from.
-        above: what was taken from incoming headers already. With neither a new trace begins, whatever is current.
+        above: what was taken from them already. With neither a new trace begins, whatever is current.
         links: to spans that it belongs to in another way.
 
     """
@@ -180,9 +180,9 @@ def root(
         background.mark_serving()
     if above is None:
         above = Context()
-    if carrier is not None:
-        above = propagate.extract(carrier, above)
-    return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), links=links)
+        if carrier is not None:
+            above = propagate.extract(carrier, above)
+    return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)
 
 
 def child(scope: str, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None = None) -> Operation:
@@ -262,9 +262,9 @@ def _begin(
     above: Context,
     own: Totals | None,
     start_ns: int | None = None,
+    links: Sequence[Link] | None = None,
     *,
     attach: bool = True,
-    links: Sequence[Link] | None = None,
 ) -> Operation:
     """Start a span under `above`; with totals of its `own` it is a root."""
     made = Operation()
