@@ -20,7 +20,7 @@ TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off")
 CALLERS = ("loopback", "service", "all", "none")
 ENDPOINTS = ("loopback", "callers", "catalog", "all", "none")
-_HOST = re.compile(r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?")
+HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 
 def _level(text: str) -> str:
@@ -71,7 +71,7 @@ def _endpoints(text: str) -> tuple[str, ...]:
 
 
 def _place(name: str, words: tuple[str, ...], *, hosts: bool) -> str:
-    if name in words or _is_network(name) or (hosts and _HOST.fullmatch(name)):
+    if name in words or _is_network(name) or (hosts and re.fullmatch(HOST, name)):
         return name
     kinds = f"an address, a network such as 10.20.0.0/24{', a host name, *.cloud.example' if hosts else ''}"
     raise ValueError(f"{name} is not {kinds} or one of {', '.join(words)}")

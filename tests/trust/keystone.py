@@ -71,7 +71,12 @@ class Handler(BaseHTTPRequestHandler):
 
 
 class Keystone(ThreadingHTTPServer):
-    """tokens: those that are known, with their roles. expired: those that no longer count. seen: (request, headers) of all that came."""
+    """Runs in this process.
+
+    tokens: those that are known, with their roles.
+    expired: those that no longer count.
+    seen: (request, headers) of all that came.
+    """
 
     daemon_threads = True
 
