@@ -9,6 +9,7 @@ operator knows. Standard `OTEL_*` variables are not listed here: they keep their
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -17,6 +18,9 @@ PREFIX = "OTEL_OPENSTACK_"
 LEVELS = ("off", "basic", "detailed", "deep")
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off")
+CALLERS = ("loopback", "service", "all", "none")
+ENDPOINTS = ("loopback", "callers", "catalog", "all", "none")
+HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 
 def _level(text: str) -> str:
@@ -58,6 +62,31 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _callers(text: str) -> tuple[str, ...]:
+    return tuple(_place(name.lower(), CALLERS, hosts=False) for name in _names(text))
+
+
+def _endpoints(text: str) -> tuple[str, ...]:
+    return tuple(_place(name.lower(), ENDPOINTS, hosts=True) for name in _names(text))
+
+
+def _place(name: str, words: tuple[str, ...], *, hosts: bool) -> str:
+    if name in words or _is_network(name) or (hosts and re.fullmatch(HOST, name)):
+        return name
+    kinds = f"an address, a network such as 10.20.0.0/24{', a host name, *.cloud.example' if hosts else ''}"
+    raise ValueError(f"{name} is not {kinds} or one of {', '.join(words)}")
+
+
+def _is_network(text: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _option(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
     metadata = {"parse": parse, "help": help_text}
     if isinstance(default, dict):
@@ -87,6 +116,20 @@ class Settings:
     file_max_bytes: int = _option(64 * 2**20, _size, "Size at which a file of the otlp_file exporter is rotated.")
     file_total_bytes: int = _option(
         1024 * 2**20, _size, "Bound over all files in that directory, those of dead processes included."
+    )
+    trusted_callers: tuple[str, ...] = _option(
+        ("loopback", "service"),
+        _callers,
+        "Whose trace context and baggage a request over HTTP takes over: addresses and networks, `loopback` (Unix "
+        "sockets too), `service` (whoever a token with the role service identifies), `all` or `none`. Of any other "
+        "caller the traceparent becomes a link, and the rest is dropped.",
+    )
+    trusted_endpoints: tuple[str, ...] = _option(
+        ("loopback", "callers", "catalog"),
+        _endpoints,
+        "Where outgoing HTTP requests carry trace context and baggage to: host names (`*.cloud.example` for all below "
+        "it), addresses and networks, `loopback`, `callers` (the addresses and networks of trusted_callers), "
+        "`catalog` (what keystoneauth1 finds in the catalog or is configured with), `all` or `none`.",
     )
     slow_call_threshold: float = _option(
         0.1, _seconds, "A database or cache call that takes longer becomes a span of its own at level basic."

@@ -124,6 +124,9 @@ class Cloud:
             "OTEL_TRACES_EXPORTER": "otlp_file",
             "OTEL_METRICS_EXPORTER": "otlp_file",
             "OTEL_OPENSTACK_FILE_DIRECTORY": str(self.otlp),
+            # All of this cloud is on one machine; of several, the network is named through which they call each other.
+            "OTEL_OPENSTACK_TRUSTED_CALLERS": "loopback",
+            "OTEL_OPENSTACK_TRUSTED_ENDPOINTS": "loopback",
             **self.options.environment,
         }
 

@@ -43,8 +43,10 @@ MODULES: tuple[str, ...] = (
     "routes",
     "backlog",
     "oslo_middleware",
+    "service_tokens",
     # Calls out.
     "http_client",
+    "cloud_endpoints",
     "memcache",
     "db_engines",
     "db_statements",

@@ -9,7 +9,8 @@ leaves it alone.
 A retry and a redirect are requests of their own, each with its span and its context (the conventions say so), wherever
 they are decided: keystoneauth1, requests, urllib3. A span ends when the response's headers are there, and so does the
 metric; reading the body, which may take as long as the caller likes, is not in it. Contexts are sent in a copy of the
-headers; a `traceparent` that somebody above has put there stays.
+headers; a `traceparent` that somebody above has put there stays. To a host that is none of the cloud's no context is
+sent (`cloud_endpoints`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ from opentelemetry import context
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
-from otel_openstack.instrumentation import templates
+from otel_openstack.instrumentation import cloud_endpoints, templates
 from otel_openstack.instrumentation.facts import record
 from otel_openstack.instrumentation.wsgi_environ import METHODS, OTHER
 from otel_openstack.patching import Patch, guard, guarded
@@ -74,9 +75,10 @@ class Outgoing:
         self._op.detach()
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that carry the context."""
+        """Return the headers that carry the context; none to a host that is not of the cloud."""
         carrier: dict[str, str] = {}
-        self._op.carrier_inject(carrier)
+        if cloud_endpoints.trusted(self._facts[attr.SERVER_ADDRESS]):
+            self._op.carrier_inject(carrier)
         return carrier
 
     def finish(self, status: int | None, error: BaseException | None) -> None:

@@ -57,6 +57,7 @@ class Tracer(sdk.Tracer):
     put: takes a finished sampled span.
     plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
     every: the bound is above every id.
+    silent: nobody is called when a span begins, so one may be begun again.
     """
 
     def __init__(self, made_by_sdk: sdk.Tracer, provider: TracerProvider) -> None:
@@ -99,7 +100,8 @@ class Tracer(sdk.Tracer):
         self._simple = rule is not None and self._own_ids and not self._off and not counted
         self._parent_based, self.bound = rule or (False, 0)
         self.every = self.bound >= sampling.EVERY_ID
-        self.plain = self._simple and self._parent_based and not self.observed
+        self.silent = self._simple and not self.observed
+        self.plain = self.silent and self._parent_based
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
