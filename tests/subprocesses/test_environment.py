@@ -11,6 +11,7 @@ import sys
 
 import pytest
 
+from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.runtime import inheritance
 from tests import green
 
@@ -101,6 +102,17 @@ def test_a_helper_is_given_nothing_of_ours_and_all_else(telemetry, given, progra
     expected["PYTHONPATH"] = "/theirs"
     assert {name: value for name, value in given().items() if name not in SHELLS} == expected
     assert os.environ["PYTHONPATH"] == os.pathsep.join([LAUNCHER, "/started here", "/theirs"])
+
+
+def test_a_service_that_is_switched_off_keeps_its_helpers_clean(telemetry, given, program):
+    with telemetry.patched("subprocesses"):
+        suspend()
+        try:
+            subprocess.run([program], check=True)
+            os.system(f"{program}; true")
+        finally:
+            resume()
+    assert [name for name in given() if "OTEL_" in name] == []
 
 
 def test_a_path_that_was_not_set_before_is_not_set(telemetry, given, program, monkeypatch):

@@ -57,12 +57,12 @@ def state():
     from otel_openstack.tracing.span import Span
 
     books = account("traces")
-    table = sys.modules[guards.__module__]._guards
+    table, kept = (getattr(sys.modules[guards.__module__], name) for name in ("_guards", "_kept"))
     active = catalog.find("http.server.active_requests", "updowncounter").snapshot()
     return {
         "series": sum(len(instrument.series) for instrument in catalog.instruments()),
         "queued": len(trace.get_tracer_provider().queue),
-        "on": sorted(name for name, guard in table.items() if guard.on),
+        "on": sorted(name for name, guard in table.items() if guard.on and name not in kept),
         "failures": {name: guard.failures for name, guard in table.items() if guard.failures},
         "active": [cell[0] for _, cell in active],
         "books": [books.recorded, books.delivered, books.dropped],
