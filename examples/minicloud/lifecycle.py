@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import bootstrap
+import cases
 import configs
 import processes
 import servers
@@ -40,6 +41,7 @@ def base(cloud: Cloud) -> None:
     cloud.choose_ports()
     forget_telemetry(cloud)
     configs.write_all(cloud)
+    cases.start(cloud)
     servers.start(cloud)
     bootstrap.schemas(cloud)
     bootstrap.addresses(cloud)

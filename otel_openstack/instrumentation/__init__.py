@@ -57,6 +57,8 @@ MODULES: tuple[str, ...] = (
     "oslo_concurrency",
     "nova_cells",
     "neutron_batches",
+    # Other tools that measure.
+    "osprofiler",
 )
 
 

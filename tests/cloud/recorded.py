@@ -91,6 +91,7 @@ class Run:
         self.password: str = record["password"]
         self.stopped: list[dict[str, Any]] = record["stopped"]
         self.concurrency: str = record["concurrency"]
+        self.case: str = record.get("case", "plain")
         self._no_mercy: list[str] = record["no_mercy"]
         self.message_counts: dict[str, list[dict[str, int]]] = {
             "bare": [drive["messages"] for drive in record["bare"]],
