@@ -32,7 +32,8 @@ RETRYABLE = frozenset(
 SLICE = 0.05  # seconds between looks at the deadline
 PAUSE = 2.0  # seconds before a failed server is tried again
 WORDS_OF_OTHERS = 200
-UNTRACED = "suppress_instrumentation"  # contrib's instrumentor of gRPC would make a span of every export, which is exported
+# An instrumentor of gRPC would make a span of every export, which is exported, and so on.
+UNTRACED = "suppress_instrumentation"
 
 
 class OtlpGrpc:

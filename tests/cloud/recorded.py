@@ -80,6 +80,10 @@ class Drive(NamedTuple):
     def began(self) -> int:
         return int(min(step["began"] for step in self.steps) * 1e9)
 
+    @property
+    def ended(self) -> int:
+        return int(max(step["began"] + step["seconds"] for step in self.steps) * 1e9)
+
 
 class Run:
     """Everything of one concurrency mode."""

@@ -7,19 +7,13 @@ examples/minicloud/cases.py by itself, or CASE:MODE, several with commas. MINICL
 
 from __future__ import annotations
 
-import importlib
 import os
-import warnings
 from pathlib import Path
 
 import pytest
 
 from tests.cloud import conftest as cloud
 from tests.cloud.recorded import Run
-
-with warnings.catch_warnings():  # WebOb imports `cgi`, deprecated on Python 3.11
-    warnings.simplefilter("ignore", DeprecationWarning)
-    importlib.import_module("webob")
 
 CASES = ("oslo-messaging", "oslo-middleware", "osprofiler", "oslo-metrics", "contrib", "peers", "distro")
 MODES = ("threading", "eventlet")

@@ -19,7 +19,6 @@ from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTrace
 UNPACK = {"gzip": gzip.decompress, "deflate": zlib.decompress}
 
 port, path = int(sys.argv[1]), sys.argv[2]
-output = open(path, "w", buffering=1)
 lock = threading.Lock()
 
 
@@ -61,4 +60,5 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-Server(("127.0.0.1", port), Handler).serve_forever()
+with open(path, "w", buffering=1) as output:
+    Server(("127.0.0.1", port), Handler).serve_forever()
