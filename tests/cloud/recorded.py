@@ -149,6 +149,12 @@ class Run:
                         found[process].setdefault(metric["name"], []).extend(data.get("dataPoints", ()))
         return found
 
+    @functools.cached_property
+    def others(self) -> list[dict[str, Any]]:
+        """What other tools exported (examples/minicloud/inside/others.py)."""
+        text = (self.directory / "state" / "others.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
+
     def log(self, name: str) -> str:
         return (self.directory / "log" / f"{name}.log").read_text(errors="replace")
 

@@ -8,6 +8,7 @@ examples/minicloud/cases.py by itself, or CASE:MODE, several with commas. MINICL
 from __future__ import annotations
 
 import os
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -27,8 +28,27 @@ DIRECTORY = cloud.ROOT / ".cache" / "coexist" / "cloud"
 def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Run:
     """Everything that one run of the cloud left."""
     existing = os.environ.get("MINICLOUD_RECORDED")
-    if existing:
-        return Run(Path(existing))
     case, concurrency = request.param.split(":")
-    kept = tmp_path_factory.mktemp(request.param.replace(":", "-"))
-    return Run(cloud.record(concurrency, kept, DIRECTORY, "--case", case))
+    kept = Path(existing) if existing else tmp_path_factory.mktemp(request.param.replace(":", "-"))
+    found = Run(kept if existing else cloud.record(concurrency, kept, DIRECTORY, "--case", case))
+    _lines.append(_line(request.param, found))
+    return found
+
+
+def _line(name: str, run: Run) -> str:
+    """What this run recorded, in a line of a table."""
+    creates = [
+        f"{step['seconds']:.1f} s {len([s for s in run.trace(step) if not s.is_database])} spans"
+        for step in run.drives[0].named("server create")
+    ]
+    others = Counter(line["path"].split("/")[1] for line in run.others)
+    seen = ", ".join(f"{path} {count}" for path, count in others.items()) or "nothing"
+    return f"{name:26} {len(run.spans):6} spans, a create {', '.join(creates)}; others got {seen}"
+
+
+_lines: list[str] = []
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    for line in _lines:
+        terminalreporter.write_line(line)

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections import Counter
 from typing import Any
@@ -90,7 +89,7 @@ def _count(points: list[dict[str, Any]]) -> int:
 
 def test_nobody_else_gets_our_spans(run: Run) -> None:
     """What the others' endpoints got: osprofiler's own spans where it is on, nothing from anybody else."""
-    seen = _others(run)
+    seen = run.others
     expected = {"/osprofiler/v1/traces"} if _with(run, "osprofiler") else set()
     assert {line["path"] for line in seen} == expected
     assert {line.get("scope") for line in seen} == ({PROFILER} if expected else set())
@@ -100,7 +99,7 @@ def test_nobody_else_gets_our_spans(run: Run) -> None:
 def test_osprofiler_still_gets_its_own(run: Run) -> None:
     if not _with(run, "osprofiler"):
         pytest.skip("osprofiler is off")
-    seen = _others(run)
+    seen = run.others
     names = Counter(line["name"].partition("_")[0] for line in seen)
     assert names["WSGI"] > 50
     assert names["SQL"] > 50
@@ -138,8 +137,3 @@ def test_no_tool_quarrels_with_ours(run: Run) -> None:
 
 def _with(run: Run, case: str) -> bool:
     return run.case in (case, "together")
-
-
-def _others(run: Run) -> list[dict[str, Any]]:
-    text = (run.directory / "state" / "others.jsonl").read_text()
-    return [json.loads(line) for line in text.splitlines()]
