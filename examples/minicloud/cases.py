@@ -128,6 +128,7 @@ def start(cloud: Cloud) -> None:
     if cloud.options.case is PLAIN:
         return
     port = cloud.ports["others"]
+    _seen(cloud).unlink(missing_ok=True)
     command = [cloud.bin("python"), str(INSIDE / "others.py"), str(port), str(_seen(cloud))]
     processes.start(cloud, WITNESS, command, cloud.environment())
     processes.wait_ready(cloud, WITNESS, lambda: servers.listens(port), 30)

@@ -25,11 +25,7 @@ def up(cloud: Cloud) -> None:
     cloud.prepare()
     try:
         base(cloud)
-        for wave in services.WAVES:
-            start_wave(cloud, wave)
-            after_wave(cloud, wave)
-        with step("nova-compute is up in nova's eyes"):
-            bootstrap.inside(cloud, "wait_compute.py")
+        serve(cloud)
     except BaseException:
         stop_all(cloud)
         raise
@@ -45,6 +41,15 @@ def base(cloud: Cloud) -> None:
     servers.start(cloud)
     bootstrap.schemas(cloud)
     bootstrap.addresses(cloud)
+
+
+def serve(cloud: Cloud) -> None:
+    """Every service, wave by wave."""
+    for wave in services.WAVES:
+        start_wave(cloud, wave)
+        after_wave(cloud, wave)
+    with step("nova-compute is up in nova's eyes"):
+        bootstrap.inside(cloud, "wait_compute.py")
 
 
 def sweep(cloud: Cloud) -> None:

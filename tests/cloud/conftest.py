@@ -31,12 +31,12 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return Run(Path(existing)) if existing else Run(record(request.param, tmp_path_factory.mktemp(request.param)))
 
 
-def record(concurrency: str, kept: Path, directory: Path = DIRECTORY, *options: str) -> Path:
+def record(concurrency: str, kept: Path, directory: Path = DIRECTORY, *options: str, command: str = "record") -> Path:
     """Run the cloud in `directory` and keep what it left in `kept`."""
-    command = [sys.executable, str(ROOT / "examples" / "minicloud"), "record", "--concurrency", concurrency]
-    command += ["--dir", str(directory), "--venv", str(VENV), *options]
+    words = [sys.executable, str(ROOT / "examples" / "minicloud"), command, "--concurrency", concurrency]
+    words += ["--dir", str(directory), "--venv", str(VENV), *options]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             output, _ = process.communicate(timeout=WITHIN)

@@ -3,8 +3,8 @@
 
     others.py PORT FILE
 
-A line: path (says which tool was told to export here), service, scope, name, trace_id, span_id, parent_id. Metrics and
-logs are lines with their path alone.
+A line: path (says which tool was told to export here), service, pid, scope, name, trace_id, span_id, parent_id. Metrics
+and logs are lines with their path alone.
 """
 
 import gzip
@@ -42,11 +42,12 @@ class Handler(BaseHTTPRequestHandler):
 
 def spans(body):
     for resource in ExportTraceServiceRequest.FromString(body).resource_spans:
-        service = next((a.value.string_value for a in resource.resource.attributes if a.key == "service.name"), "")
+        about = {pair.key: pair.value for pair in resource.resource.attributes}
         for scope in resource.scope_spans:
             for span in scope.spans:
                 yield {
-                    "service": service,
+                    "service": about["service.name"].string_value,
+                    "pid": about["process.pid"].int_value if "process.pid" in about else None,
                     "scope": scope.scope.name,
                     "name": span.name,
                     "trace_id": span.trace_id.hex(),
@@ -60,5 +61,5 @@ class Server(ThreadingHTTPServer):
     request_queue_size = 128
 
 
-with open(path, "w", buffering=1) as output:
+with open(path, "a", buffering=1) as output:
     Server(("127.0.0.1", port), Handler).serve_forever()
