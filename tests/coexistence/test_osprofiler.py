@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from opentelemetry import context, trace
+from opentelemetry import trace
 from osprofiler import notifier, opts, profiler
 from osprofiler.drivers import otlp
 
@@ -15,8 +15,6 @@ from otel_openstack.patching import inventory
 from otel_openstack.patching.inventory import State
 from otel_openstack.testing import Telemetry
 from tests.sink import Sink
-
-UNSAMPLED = trace.NonRecordingSpan(trace.SpanContext(1, 2, is_remote=False))
 
 
 @pytest.fixture
@@ -75,16 +73,6 @@ def test_its_exporter_is_not_added_to_our_provider(telemetry: Telemetry, collect
         end(profiled(collector))
     assert trace.get_tracer_provider() is provider
     assert not provider.has_processors
-
-
-def test_a_request_that_is_sampled_out_is_profiled_all_the_same(telemetry: Telemetry, collector: Sink) -> None:
-    token = context.attach(trace.set_span_in_context(UNSAMPLED))
-    try:
-        with telemetry.patched("osprofiler"):
-            end(profiled(collector))
-    finally:
-        context.detach(token)
-    assert len(collector.spans()) == 2
 
 
 def test_a_sampler_in_the_environment_is_for_us(
