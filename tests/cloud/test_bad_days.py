@@ -22,7 +22,9 @@ DAYS = 6
 SERVICES = ("keystone", "placement", "glance-api", "nova-api", "neutron-api", "neutron-rpc-server", "neutron-agent",
             "nova-conductor", "nova-scheduler", "nova-compute")  # fmt: skip
 # The end of a process that lost spans: `12 spans, 0 points dropped of 345 spans, 6789 points recorded (reasons)`.
-END = re.compile(r" (\d+) otel_openstack .*?(\d+) spans.* dropped of (\d+) spans.* recorded \((.*)\)")
+END = re.compile(
+    r" (\d+) [A-Z]+ otel_openstack .*otel-openstack: (\d+) spans.* dropped of (\d+) spans.* recorded \((.*)\)"
+)
 
 
 class Days(NamedTuple):

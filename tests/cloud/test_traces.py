@@ -100,9 +100,10 @@ def test_periodic_tasks_have_names(run: Run) -> None:
 
 
 def test_no_span_is_without_its_parent(run: Run) -> None:
-    """Also in traces of the background."""
-    missing = [str(span) for span in run.spans if span.parent_id and span.parent_id not in run.by_id]
-    assert missing == []
+    """Also in traces of the background. At the end the agent's stand-in is killed, maybe in the middle of a call."""
+    ended = run.drives[-1].ended
+    missing = [span for span in run.spans if span.parent_id and span.parent_id not in run.by_id]
+    assert [str(span) for span in missing if span.start < ended] == []
 
 
 def test_names_and_routes_are_few(run: Run) -> None:
