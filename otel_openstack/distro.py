@@ -227,14 +227,16 @@ def _announce(choices: Choices) -> None:
         if said:
             return
         said.append(True)
-        failed = inventory.names(State.FAILED)
+        failed, aside = inventory.names(State.FAILED), inventory.names(State.ASIDE)
         notices.say(
             "info",
             f"version {__version__} measures {resource.service_name()} at level {settings.get().level}; "
             f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
             + (f"failed: {', '.join(failed)}; " if failed else "")
+            + (f"stepped aside: {_instrumentors(aside)}; " if aside else "")
             + f"exports {_destinations(choices)}",
         )
+        inventory.announced()
         for line in inventory.text().splitlines():
             notices.say("debug", line)
 
@@ -250,6 +252,14 @@ def _destinations(choices: Choices) -> str:
 def _libraries(names: list[str]) -> list[str]:
     """Shorten the names of patches to those of the libraries."""
     return sorted({name.partition(".")[0] for name in names})
+
+
+def _instrumentors(names: list[str]) -> str:
+    """Join names; those of instrumentors, which may be many, stand together."""
+    prefix = "instrumentor "
+    many = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    others = [name for name in names if not name.startswith(prefix)]
+    return ", ".join([*others, *([f"instrumentors {' '.join(many)}"] if many else [])])
 
 
 def _complain(problems: list[str]) -> None:

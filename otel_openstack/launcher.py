@@ -108,7 +108,7 @@ def _withheld(kind: str, entry_point: Any) -> bool:
         return True  # nothing is measured in this process, so nothing may be changed in it
     reason = withheld.hook(entry_point.name) if kind == "hook" else withheld.reason(entry_point.name)
     if reason:
-        inventory.note(f"{kind} {entry_point.name}", State.SKIPPED, reason)
+        inventory.aside(f"{kind} {entry_point.name}", reason)
     return bool(reason)
 
 

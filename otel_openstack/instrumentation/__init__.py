@@ -59,6 +59,8 @@ MODULES: tuple[str, ...] = (
     "oslo_concurrency",
     "nova_cells",
     "neutron_batches",
+    # Other tools that measure.
+    "osprofiler",
 )
 
 

@@ -21,7 +21,6 @@ from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
-from opentelemetry import context
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
@@ -31,6 +30,7 @@ from otel_openstack.instrumentation.wsgi_environ import METHODS, OTHER
 from otel_openstack.patching import Patch, guard, guarded
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
+from otel_openstack.tracing import api_seam
 
 SCOPE = "otel_openstack.http_client"
 STATE = "_otel_openstack_request"
@@ -107,7 +107,8 @@ def _url(scheme: str, host: str, port: int, path: str) -> str:
 
 def _suppressed() -> bool:
     """Return whether the caller is an exporter of OpenTelemetry's."""
-    return bool(context.get_value("suppress_instrumentation") or context.get_value("suppress_http_instrumentation"))
+    current = api_seam.get_context()
+    return bool(current) and any(current.get(key) for key in api_seam.SUPPRESS_HTTP_KEYS)
 
 
 def _split(target: str) -> tuple[str, str, int, str] | None:

@@ -281,6 +281,7 @@ log.getLogger("thing").info("ready")
     ours = [line for line in lines if "otel-openstack" in line]
     assert len(ours) == 1
     assert "version 0.1.0 measures nova-thing at level basic; active: " in ours[0]
+    assert "; stepped aside: instrumentors " in ours[0]
     assert "oslo_log" in ours[0]
     assert f"exports traces/metrics: files in {tmp_path}/otlp" in ours[0]
     assert exported(tmp_path / "otlp")[0][0][0]["cloud.region"] == "north"
