@@ -71,10 +71,10 @@ def test_each_is_loaded_for_itself_and_those_that_stop_services_are_not(tmp_path
         "prepared",
         "instrumented Working",
         "opentelemetry.util._importlib_metadata",
-        "hook oslo_service skipped chooses the concurrency of oslo.service for the service, and imports eventlet",
+        "hook oslo_service stepped aside chooses the concurrency of oslo.service for the service, and imports eventlet",
         "instrumentor a_broken failed RuntimeError('not today')",
         "instrumentor c_working active ",
-        "instrumentor oslo_service skipped imports its library before the service has chosen its concurrency",
+        "instrumentor oslo_service stepped aside imports its library before the service has chosen its concurrency",
     ]
     (line,) = run.done.stderr.splitlines()
     assert line == (
