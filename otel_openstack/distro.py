@@ -13,7 +13,16 @@ from typing import Any
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
 
-from otel_openstack import __version__, configuration, health, instrumentation, process_metrics, resource, settings
+from otel_openstack import (
+    __version__,
+    configuration,
+    health,
+    instrumentation,
+    process_metrics,
+    resource,
+    scrub,
+    settings,
+)
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import choose
 from otel_openstack.exporters.accounting import account
@@ -23,7 +32,7 @@ from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import notices, process, stop, worker
+from otel_openstack.runtime import foreign_log, notices, process, stop, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -48,6 +57,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
             return False
         choices = choose.choose(plan.exporters)
         problems += choices.problems
+        foreign_log.install()
         resource.state(plan.resource)
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
@@ -221,4 +231,4 @@ def _libraries(names: list[str]) -> list[str]:
 def _complain(problems: list[str]) -> None:
     """Write problems to standard error: the service has not set up its log yet, and they must not be lost."""
     for problem in problems:
-        sys.stderr.write(f"otel-openstack: error: {' '.join(problem.split())}\n")
+        sys.stderr.write(f"otel-openstack: error: {' '.join(scrub.text(problem).split())}\n")

@@ -6,6 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from otel_openstack import scrub
+
+LONGEST = 500
+"""Characters of a reason."""
+
 
 class State(Enum):
     """The state of a patch."""
@@ -31,7 +36,7 @@ _entries: dict[str, Entry] = {}
 
 def note(name: str, state: State, reason: str = "") -> None:
     """Record the state of the patch called `name`."""
-    _entries[name] = Entry(name, state, reason)
+    _entries[name] = Entry(name, state, scrub.text(reason[:LONGEST]))
 
 
 def forget(name: str) -> None:
