@@ -61,7 +61,7 @@ def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
 def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
     host, port = environ.get("HTTP_HOST"), None
     if isinstance(host, str) and host:
-        host = host[: LONGEST["host"] + 6]
+        host = host.rpartition("@")[2][: LONGEST["host"] + 6]
         name, colon, tail = host.rpartition(":")
         if colon and tail.isdecimal():
             host, port = name, tail
