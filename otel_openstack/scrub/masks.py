@@ -22,8 +22,8 @@ NAMES = (
 # User and password: up to the last @ before the path, for there may be several hosts, each with its own.
 _USER = re.compile(r"://[^\s/?#'\"<>]*@")
 # The same with a slash or a question mark in the password; not host:port/path.
-_ODD_USER = re.compile(r"://[^\s/?#@:'\"<>]{0,128}:(?!\d{1,5}(?:[/?#\s'\",)\]]|\Z)|\*{3}@)[^\s'\"<>]{0,256}@")
-_CUT_USER = re.compile(r"://[^\s/?#'\"<>]{1,512}\Z")
+_ODD_USER = re.compile(r"(://|(?<=\w),)[^\s/?#@:,'\"<>]{0,128}:(?!\d{1,5}(?:[/?#\s'\",)\]]|\Z))[^\s'\"<>]{0,256}@")
+_CUT_USER = re.compile(r"://[^\s/?#'\"<>]+\Z")
 _PARAMETER = re.compile(r"([?&][\w.~%\[\]-]{1,64}=)[^\s&#'\"<>\\)\]]+")
 
 # The name, maybe quoted, and what separates it from its value; of a quoted one also a comma: ('X-Auth-Token', 'x').
@@ -56,7 +56,7 @@ def _mask_pair(match: re.Match[str]) -> str:
 _MASKS: Table = (
     ("PRIVATE KEY", _PRIVATE_KEY, rf"\1 {MASK}"),
     ("@", _USER, f"://{MASK}@"),
-    ("@", _ODD_USER, f"://{MASK}@"),
+    ("@", _ODD_USER, rf"\1{MASK}@"),
     ("gAAAA", _FERNET, MASK),
     ("eyJ", _JWT, MASK),
     ("=", _PARAMETER, rf"\1{MASK}"),
