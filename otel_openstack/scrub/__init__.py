@@ -25,7 +25,7 @@ LONGEST = 65536
 LONGEST_KEY = 1024
 
 # Of these a text has at least one, or it holds no secret that is known here. Most texts have none.
-_HINTS = ("=", ":", "oken", "OKEN", "gAAAA", "eyJ", "earer ", "asic ", "--", "</", "Duplicate entry", "BEGIN ")
+_HINTS = ("=", ":", "oken", "OKEN", "gAAAA", "eyJ", "earer ", "asic ", "--", ">", "Duplicate entry", "BEGIN ")
 
 
 def text(value: str) -> str:

@@ -44,6 +44,7 @@ _BETWEEN = (
     ("Duplicate entry ", " for key"), (" value: ", " for column"), (" value: ", " for function"), (")=(", ") "),
     (" near ", " at line "),
 )  # fmt: skip
+_BARE = ("Duplicate entry ", ")=(")  # a value follows whether its end is there or not
 # A quoted text in a database's message: kept after a word that says it is a name, a value everywhere else.
 # An apostrophe within a word is none: "Can't connect to MySQL server on 'host'".
 _QUOTED = re.compile(r"(?:(?<=\b[bunx])|(?<![\w\\]))(\\*)'(?:.*?(?<!\\)\1'(?!\w)|.*)", re.DOTALL | re.IGNORECASE)
@@ -69,7 +70,7 @@ def database(value: str, *, known: bool = False) -> str:
             stop = value.rfind(last)
             if stop >= start:
                 value = f"{value[:start]}'?'{value[stop:]}"
-            elif first == "Duplicate entry ":
+            elif first in _BARE:
                 value = f"{value[:start]}'?'"
     return _DOUBLE_QUOTED.sub('"?"', _QUOTED.sub(_mask_quoted, value))
 

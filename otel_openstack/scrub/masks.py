@@ -23,6 +23,7 @@ NAMES = (
 _USER = re.compile(r"://[^\s/?#'\"<>]*@")
 # The same with a slash or a question mark in the password; not host:port/path.
 _ODD_USER = re.compile(r"(://|(?<=\w),)[^\s/?#@:,'\"<>]{0,128}:(?!\d{1,5}(?:[/?#\s'\",)\]]|\Z))[^\s'\"<>]{0,256}@")
+_CUT_ODD_USER = re.compile(_ODD_USER.pattern.removesuffix("@") + r"\Z")
 _CUT_USER = re.compile(r"://[^\s/?#'\"<>]+\Z")
 _PARAMETER = re.compile(r"([?&][\w.~%\[\]-]{1,64}=)[^\s&#'\"<>\\)\]]+")
 
@@ -44,7 +45,7 @@ _JWT = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}")
 _TOKEN_ID = re.compile(
     r"(token[^\n]{0,24}?)(?<![0-9a-f-])(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f-]{8,36}\Z)", re.IGNORECASE
 )
-_PRIVATE_KEY = re.compile(r"(BEGIN [A-Z ]{0,20}PRIVATE KEY).*?(?:END [A-Z ]{0,20}PRIVATE KEY|\Z)", re.DOTALL)
+_PRIVATE_KEY = re.compile(r"(BEGIN [A-Z ]{0,20}PRIVATE KEY).*?(?:END [A-Z ]{0,20}PRIVATE KEY-*|\Z)", re.DOTALL)
 
 
 def _mask_pair(match: re.Match[str]) -> str:
@@ -67,7 +68,7 @@ _WORD_MASKS: Table = (
     ("digest", _SCHEME, rf"\1{MASK}"),
     ("cookie", _COOKIE, rf"\1{MASK}"),
     *((word, _PAIR, _mask_pair) for word in _PAIR_WORDS),
-    ("</", _XML, rf"\1{MASK}"),
+    (">", _XML, rf"\1{MASK}"),
     ("--", _ARGUMENT, rf"\1{MASK}"),
     ("token", _TOKEN_ID, rf"\1{MASK}"),
 )
@@ -79,7 +80,7 @@ def masked(value: str) -> str:
         if hint in value:
             value = pattern.sub(mask, value)
     if len(value) >= MAY_BE_CUT and "://" in value:
-        value = _CUT_USER.sub(f"://{MASK}", value)
+        value = _CUT_ODD_USER.sub(rf"\1{MASK}", _CUT_USER.sub(f"://{MASK}", value))
     lower = value.lower()
     done: re.Pattern[str] | None = None
     for hint, pattern, change in _WORD_MASKS:
