@@ -79,7 +79,7 @@ class _Reader:
         text = given.strip()
         if not text:
             return None
-        if text.isdecimal() and len(text) <= 18:  # noqa: PLR2004 digits of what every integer of the protocol holds
+        if text.isascii() and text.isdecimal() and len(text) <= 18:  # noqa: PLR2004 digits of what every integer of the protocol holds
             return int(text)
         self._problems.append(f"{name}={given[:40]!r} must be a number of zero or more; using {default}")
         return default

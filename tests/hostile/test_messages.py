@@ -44,7 +44,7 @@ class Endpoint:
 
 
 class Server:
-    """An RPC server, a notification listener and one for batches on the fake driver; messages are put into their hands."""
+    """An RPC server, a notification listener and one for batches; messages are put into their hands."""
 
     def __init__(self) -> None:
         with warnings.catch_warnings():

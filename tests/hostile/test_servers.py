@@ -36,7 +36,7 @@ REQUESTS = (
         for value in corpus.STATES
     ),
     *(request(b"GET /list HTTP/1.1", header(b"baggage", value)) for value in corpus.BAGGAGE),
-    request(b"GET /list HTTP/1.1", b"traceparent: " + corpus.PARENT.encode(), b"traceparent: " + corpus.PARENT.encode()),
+    request(b"GET /list HTTP/1.1", *[b"traceparent: " + corpus.PARENT.encode()] * 2),
     request(b"GET /list HTTP/1.1", b"X-Openstack-Request-Id: req-" + b"a" * 3000),
     request(b"GET /list HTTP/1.1", b"X-Request-Start: t=" + b"9" * 300),
     request(b"GET /list HTTP/1.1", b"User-Agent: \xff\x00\xfe\xed\xa0\x80"),

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A service that fails in every way in which a secret was seen to get out. Each secret holds the word that is searched."""
+"""A service that fails in every way in which a secret was seen to get out. Each holds the word that is searched."""
 
 from __future__ import annotations
 
@@ -92,7 +92,7 @@ def remote(kind: type[Exception]) -> BaseException:
     from oslo_messaging._drivers import common
 
     try:
-        raise kind(f"value {SECRET}")
+        raise kind(f"value {SECRET}")  # noqa: TRY301
     except kind:
         data = common.serialize_remote_exception(sys.exc_info())
     found: BaseException = common.deserialize_remote_exception(data, ["requests.exceptions"])
@@ -130,7 +130,7 @@ def own_spans() -> None:
         try:
             with tracer.start_as_current_span("remote"):
                 try:
-                    raise error
+                    raise error  # noqa: TRY301
                 except Exception as first:
                     raise RuntimeError("after") from first
         except RuntimeError:

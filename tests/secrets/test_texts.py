@@ -60,14 +60,14 @@ def test_a_stack_trace_is_cut_to_its_end_after_it_was_scrubbed():
             assert text.endswith("x\n") == (size > 0)
 
 
-class Unprintable(Exception):
+class UnprintableError(Exception):
     def __str__(self):
         raise KeyError("on purpose")
 
 
-class Odd(Exception):
+class OddError(Exception):
     def __str__(self):
-        return None
+        return None  # noqa: PLE0307
 
 
 def test_exceptions_of_all_kinds():
@@ -75,7 +75,7 @@ def test_exceptions_of_all_kinds():
     loop.__context__ = second = KeyError("second")
     second.__context__ = loop
     assert exceptions.stacktrace(loop).count("ValueError: first") == 1
-    for broken in (Unprintable(), Odd()):
+    for broken in (UnprintableError(), OddError()):
         assert exceptions.message(broken) == exceptions.UNPRINTABLE
         assert exceptions.UNPRINTABLE in exceptions.stacktrace(broken)
     assert len(exceptions.message(ValueError("x" * 10**6))) == exceptions.MESSAGE_LIMIT
@@ -122,8 +122,8 @@ def test_attributes_by_their_keys():
 
 
 PIECES = (
-    "password", "token ", "cookie", "secret_key", "--", "'", "\\", '"', "://", "@", ":", "=", "?a=", "&", ",", "<", "</",
-    "[SQL: ", "[parameters: ", "Duplicate entry ", " for key", " value: ", "Remote error: ", "gAAAA", "eyJ", "bearer ",
+    "password", "token ", "cookie", "secret_key", "--", "'", "\\", '"', "://", "@", ":", "=", "?a=", "&", ",", "<",
+    "</", "[SQL: ", "[parameters: ", "Duplicate entry ", " for key", " value: ", "Remote error: ", "gAAAA", "eyJ", "bearer ",
     "BEGIN PRIVATE KEY", "(", "[", "{", "-", "a", " ", "\n", "$$", "/*", "`", "0123456789abcdef", "\ud800", "ß",
 )  # fmt: skip
 

@@ -12,7 +12,7 @@ ALTERED = {
     "rabbit://u:geheim/?#@h1:5672/": "rabbit://***@h1:5672/",
     "amqp://geheim@h/": "amqp://***@h/",
     "https://u:pre@geheim@h/p": "https://***@h/p",
-    "url: /v1/o?temp_url_sig=geheim&temp_url_expires=geheim (Caused by": "url: /v1/o?temp_url_sig=***&temp_url_expires=*** (Caused by",
+    "url: /o?temp_url_sig=geheim&temp_url_expires=geheim (Caused": "url: /o?temp_url_sig=***&temp_url_expires=*** (Caused",
     "GET /x?X-Amz-Signature=geheim y": "GET /x?X-Amz-Signature=*** y",
     # pairs
     "password=geheim": "password=***",
@@ -49,7 +49,7 @@ ALTERED = {
     "pymysql (1366, \"Incorrect integer value: 'geheim' for column 'age' at row 1\")": (
         "pymysql (1366, \"Incorrect integer value: '?' for column 'age' at row 1\")"
     ),
-    'psycopg2.errors: duplicate key\nDETAIL:  Key (email)=(geheim) already exists.': (
+    "psycopg2.errors: duplicate key\nDETAIL:  Key (email)=(geheim) already exists.": (
         "psycopg2.errors: duplicate key\nDETAIL:  Key (email)=('?') already exists."
     ),
     'psycopg: invalid input syntax for type uuid: "geheim"\nLINE 1: geheim': (
