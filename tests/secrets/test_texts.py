@@ -123,8 +123,9 @@ def test_attributes_by_their_keys():
 
 PIECES = (
     "password", "token ", "cookie", "secret_key", "--", "'", "\\", '"', "://", "@", ":", "=", "?a=", "&", ",", "<",
-    "</", "[SQL: ", "[parameters: ", "Duplicate entry ", " for key", " value: ", "Remote error: ", "gAAAA", "eyJ", "bearer ",
-    "BEGIN PRIVATE KEY", "(", "[", "{", "-", "a", " ", "\n", "$$", "/*", "`", "0123456789abcdef", "\ud800", "ß",
+    "</", "[SQL: ", "[parameters: ", "Duplicate entry ", " for key", " value: ", "Remote error: ", "gAAAA", "eyJ",
+    "bearer ", "BEGIN PRIVATE KEY", "(", "[", "{", "-", "a", " ", "\n", "$$", "/*", "`", "0123456789abcdef",
+    "\ud800", "ß",
 )  # fmt: skip
 
 
@@ -141,7 +142,7 @@ def test_whatever_the_text_nothing_is_raised_and_the_secret_is_gone(pieces):
 
 
 def test_a_megabyte_of_anything_takes_no_time():
-    for first, second in itertools.product(PIECES[:12], PIECES):
+    for first, second in itertools.product(PIECES[::5], PIECES):
         piece = first + second
         text = piece * (1024 * 1024 // len(piece))
         for function in (scrub.text, scrub.statement, scrub.database_text):

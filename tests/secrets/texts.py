@@ -12,7 +12,7 @@ ALTERED = {
     "rabbit://u:geheim/?#@h1:5672/": "rabbit://***@h1:5672/",
     "amqp://geheim@h/": "amqp://***@h/",
     "https://u:pre@geheim@h/p": "https://***@h/p",
-    "url: /o?temp_url_sig=geheim&temp_url_expires=geheim (Caused": "url: /o?temp_url_sig=***&temp_url_expires=*** (Caused",
+    "url: /o?temp_url_sig=geheim&a=geheim (Caused": "url: /o?temp_url_sig=***&a=*** (Caused",
     "GET /x?X-Amz-Signature=geheim y": "GET /x?X-Amz-Signature=*** y",
     # pairs
     "password=geheim": "password=***",
