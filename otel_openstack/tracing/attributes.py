@@ -106,8 +106,8 @@ def weigh_entry(key: Any, value: Any) -> int:
     return weight + len(key) if isinstance(key, str) and len(key) > _SHORT_KEY else weight
 
 
-def least_weight(value: Any) -> int:
-    """Return what was counted at least for an attribute that is taken out: the quick path counts characters."""
+def quick_weight(value: Any) -> int:
+    """Return what the quick path counts for an attribute: the same when it is set and when it is taken out."""
     if isinstance(value, str):
         return ENTRY_WEIGHT + len(value)
     return ENTRY_WEIGHT if isinstance(value, int) else ENTRY_WEIGHT + weigh_value(value)

@@ -36,9 +36,8 @@ from otel_openstack.tracing.attributes import (
     SCALARS,
     clean,
     clean_value,
-    least_weight,
+    quick_weight,
     weigh,
-    weigh_entry,
     weigh_text,
 )
 from otel_openstack.tracing.limits import MOST_NAME, MOST_SPAN_BYTES
@@ -289,7 +288,7 @@ class Span(Record, sdk.Span):
             self._set_slowly(key, value)
             return
         if key in attributes:  # the SDK moves a key that is set again to the end
-            self._weight -= least_weight(attributes.pop(key))
+            self._weight -= quick_weight(attributes.pop(key))
         attributes[key] = value
         self._weight += weight + ENTRY_WEIGHT
 
@@ -315,15 +314,15 @@ class Span(Record, sdk.Span):
         """Set a cleaned value under the limit of the number of attributes: the oldest makes room."""
         attributes, most = self._attributes, self._tracer.most
         if key in attributes:
-            self._weight -= least_weight(attributes.pop(key))
-        weight = weigh_entry(key, value)
+            self._weight -= quick_weight(attributes.pop(key))
+        weight = quick_weight(value)
         if most == 0 or self._weight + weight > MOST_SPAN_BYTES:
             self._extras().dropped_attributes += 1
             return
         while len(attributes) >= most:
             logger.warning("Attributes dict is full. Dropping the oldest key-value pair from attributes.")
             oldest = next(iter(attributes))
-            self._weight -= least_weight(attributes.pop(oldest))
+            self._weight -= quick_weight(attributes.pop(oldest))
             self._extras().dropped_attributes += 1
         attributes[key] = value
         self._weight += weight

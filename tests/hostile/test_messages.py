@@ -13,6 +13,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from otel_openstack.patching.guard import failures
 from otel_openstack.testing import recording
 from tests.hostile import corpus
 
@@ -119,6 +120,7 @@ def same(both: Any, kind: str, waits: bool, *messages: tuple[Any, Any]) -> None:
         type(target)._process_incoming = method
     telemetry.provider.queue.take(9)
     assert with_us == without_keys(theirs)
+    assert failures() == {}
     assert all(span._weight < MOST_BYTES for span in telemetry_spans)
 
 

@@ -17,8 +17,9 @@ from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapProp
 
 from otel_openstack.exporters.accounting import Account
 from otel_openstack.instrumentation.wsgi import Edge
+from otel_openstack.patching.guard import failures
 from otel_openstack.testing import Telemetry, recording
-from otel_openstack.tracing import encoding, encoding_json
+from otel_openstack.tracing import encoding, encoding_json, inbound
 from otel_openstack.tracing.queue import Queue
 from tests.hostile import corpus
 
@@ -76,6 +77,7 @@ def same(seen: Telemetry, changes: dict[str, Any]) -> None:
     ours = answer(Edge(application), dict(changes))
     assert time.monotonic() - start < LONGEST_REQUEST
     assert ours == answer(application, dict(changes))
+    assert failures() == {}
     (span,) = seen.provider.queue.take(9)
     assert span._weight < MOST_BYTES
     for form in (encoding, encoding_json):
@@ -120,6 +122,16 @@ def test_propagators_get_what_they_can_parse(propagators, values):
     propagate.inject(carrier, context)
     assert len(carrier.get("tracestate", "")) <= 2048
     assert all(len(value) <= 8192 for value in carrier.values())
+
+
+def test_white_space_and_length_that_make_propagators_slow_do_not_reach_them():
+    assert inbound.header("baggage", "a=" + " " * 8000 + "b") == "a= b"
+    assert inbound.header("baggage", "a=" + " \t" * 2000 + "b") == "a= b"
+    assert inbound.header("traceparent", f"cc-{corpus.TRACE}-{corpus.SPAN}-01-   \nx") == (
+        f"cc-{corpus.TRACE}-{corpus.SPAN}-01- x"
+    )
+    assert inbound.header("traceparent", " " * 200) is None
+    assert inbound.header("baggage", "a" * 8193) is None
 
 
 def test_a_long_tracestate_is_sent_on_with_its_first_members_only(seen):

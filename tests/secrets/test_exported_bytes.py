@@ -15,6 +15,10 @@ from tests.sink import Sink
 BIN = Path(sys.executable).parent
 SERVICE = Path(__file__).parent / "service.py"
 SECRET = "geheim"
+# One payload goes to all destinations, as JSON if one of them is a file.
+PROTOBUF = {f"OTEL_{signal}_EXPORTER": "otlp,console" for signal in ("TRACES", "METRICS")} | {
+    "OTEL_LOGS_EXPORTER": "otlp"
+}
 SPANS = {"GET /db/{name}", "GET /nested", "GET /plain", "GET /calls", "remote"}
 
 
@@ -45,8 +49,8 @@ def run(tmp_path: Path, sink: Sink, **environment: str) -> subprocess.CompletedP
 
 @pytest.mark.parametrize(
     "environment",
-    [{}, {"OTEL_OPENSTACK_LEVEL": "deep"}, {"OTEL_OPENSTACK_INSTRUMENTORS": "requests"}],
-    ids=["basic", "deep", "contrib"],
+    [PROTOBUF, {"OTEL_OPENSTACK_LEVEL": "deep"}, {"OTEL_OPENSTACK_INSTRUMENTORS": "requests"}],
+    ids=["protobuf", "deep", "contrib"],
 )
 def test_no_byte_holds_a_secret(tmp_path, environment):
     with Sink("up") as sink:
@@ -55,14 +59,15 @@ def test_no_byte_holds_a_secret(tmp_path, environment):
             signal: [str(r.message) for r in sink.requests if r.signal == signal]
             for signal in ("traces", "metrics", "logs")
         }
-    files = {path.name: path.read_text() for path in (tmp_path / "otlp").iterdir()}
+    files = {path.name: path.read_text() for path in tmp_path.glob("otlp/*.jsonl")}
+    assert bool(files) == (environment is not PROTOBUF)
     everything = {"stdout": done.stdout, "stderr": done.stderr, **files, **{k: "".join(v) for k, v in sent.items()}}
     for name, text in everything.items():
         place = text.find(SECRET)
         assert place < 0, f"{name}: {text[max(0, place - 300) : place + 100]}"
     # ... and everything was there: spans, points, events, the log line, each with what remains of a text.
     written = "".join(files.values())
-    for shown in (done.stdout, written, everything["traces"]):
+    for shown in (done.stdout, written or everything["traces"], everything["traces"]):
         assert all(name in shown for name in SPANS), shown[-3000:]
         assert "mysql+pymysql://***@127.0.0.1:3306/nova" in shown
         assert "temp_url_sig=***" in shown

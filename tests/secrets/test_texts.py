@@ -71,6 +71,10 @@ class OddError(Exception):
 
 
 def test_exceptions_of_all_kinds():
+    import pymysql
+
+    told = "(1366, \"Incorrect integer value: '?' for column 'age' at row 1\")"  # nothing but its class says what it is
+    assert exceptions.message(pymysql.err.DataError(*eval(told.replace("?", SECRET)))) == told
     loop = ValueError("first")
     loop.__context__ = second = KeyError("second")
     second.__context__ = loop

@@ -187,7 +187,7 @@ def test_a_mapping_that_fails_costs_itself_only():
 def test_ten_thousand_large_events_and_links_make_no_large_span(caplog):
     span = provider().get_tracer("s").start_span("x")
     for number in range(10_000):
-        size = 20_000 if number % 100 == 0 else 20
+        size = 20_000 if number > 9_900 else 20
         span.add_event(f"{number}", {"text": "x" * size, "wide": "\u20ac" * size})
         span.add_link(
             SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("a", "1")]))
@@ -213,9 +213,9 @@ def test_an_attribute_that_is_set_again_is_counted_once(values):
             span.set_attribute("key", value)
             span.set_attributes({"key": value})
     span.set_attribute("key", values[0])
-    assert first <= span._weight < first + 2_500_000  # what the quick way does not count is not taken off either
+    assert span._weight == first
     span.reweigh()
-    assert span._weight < 3_000
+    assert first <= span._weight < 3_000
 
 
 def adversary(number):
