@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # make demo     a real OpenStack under the distribution, on this machine: traces and metrics of a server create
 # make test     everything that is tested
+# make coexist  the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
 # make check    what needs no server: style, types, generated files
 # make clean    remove what these made
 
@@ -13,10 +14,11 @@ ROUNDS ?= 3
 CLOUD := $(PYTHON) examples/minicloud
 # Debian's python3 comes without ensurepip, others with it.
 VENV_PACKAGE := $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
-TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl $(VENV_PACKAGE)
+TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl qemu-utils sudo \
+	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test check apt clean
+.PHONY: demo test coexist check apt clean
 
 demo:
 	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
@@ -24,6 +26,10 @@ demo:
 test: apt .venv/installed .venv-sa20/installed
 	$(CLOUD) install
 	.venv/bin/python tests/run.py
+
+coexist: apt .venv/installed
+	$(CLOUD) install
+	COEXIST=alone .venv/bin/python -m pytest tests/coexistence
 
 check: .venv/installed
 	.venv/bin/ruff check .
@@ -50,4 +56,5 @@ apt:
 clean:
 	-$(CLOUD) down
 	-$(CLOUD) down --dir .cache/cloud
+	-$(CLOUD) down --dir .cache/coexist/cloud
 	rm -rf .demo .cache .venv .venv-sa20 .mypy_cache .ruff_cache .pytest_cache

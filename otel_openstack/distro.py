@@ -24,15 +24,17 @@ from otel_openstack import (
     settings,
 )
 from otel_openstack.configuration import Plan
-from otel_openstack.exporters import choose
+from otel_openstack.exporters import accounting, choose
 from otel_openstack.exporters.accounting import account
 from otel_openstack.exporters.choose import Choice, Choices
-from otel_openstack.instrumentation import oslo_log
+from otel_openstack.instrumentation import event_loop_native, oslo_log
+from otel_openstack.metrics import catalog
 from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
+from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import foreign_log, notices, process, stop, worker
+from otel_openstack.runtime import foreign_log, inheritance, notices, process, stop, switch, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -47,7 +49,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         Whether it is active in this process now.
     """
     global _started
-    if _started or configuration.disabled(environ):
+    if _started or configuration.disabled(environ) or _refused(environ):
         return _started
     problems: list[str] = []
     try:
@@ -62,6 +64,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
         _export(plan, choices, tracer_provider, reader)
+        _make_switchable(tracer_provider)
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
         process_metrics.observe()
         instrumentation.install()
@@ -71,6 +74,20 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         problems.append(f"could not start, this process is not measured: {error!r}")
     _complain(problems)
     return _started
+
+
+def active() -> bool:
+    """Whether this process is measured."""
+    return _started
+
+
+def _refused(environ: Mapping[str, str]) -> bool:
+    """Leave a helper alone that inherited what was meant for the service; no line in the log of something so small."""
+    reason = inheritance.refusal(environ)
+    if reason:
+        inventory.note("distribution", State.SKIPPED, reason)
+        notices.say("debug", f"this process is not measured: it {reason}")
+    return bool(reason)
 
 
 def _trace(plan: Plan, *, exported: bool) -> TracerProvider:
@@ -107,6 +124,23 @@ def _export(plan: Plan, choices: Choices, provider: TracerProvider, reader: metr
     others = _Others(plan, choices, provider)
     if others.wanted():
         process.on_start(others.join)
+
+
+def _make_switchable(provider: TracerProvider) -> None:
+    """Say what stops when the process is switched off: what begins new work first.
+
+    Exporters of the SDK's kind get nothing then; their threads, which wait in locks that may be green, are left alone.
+    """
+    switch.on_change(leave=suspend, come_back=resume)
+    switch.on_change(leave=event_loop_native.pause, come_back=_nothing)
+    switch.on_change(leave=provider.pause, come_back=provider.go_on)
+    switch.on_change(leave=events.queue.close, come_back=events.queue.reopen)
+    switch.on_change(leave=catalog.release, come_back=catalog.release)
+    switch.on_change(leave=accounting.write_off, come_back=_nothing)
+
+
+def _nothing() -> None:
+    pass
 
 
 class _Others:
@@ -203,14 +237,16 @@ def _announce(choices: Choices) -> None:
         if said:
             return
         said.append(True)
-        failed = inventory.names(State.FAILED)
+        failed, aside = inventory.names(State.FAILED), inventory.names(State.ASIDE)
         notices.say(
             "info",
             f"version {__version__} measures {resource.service_name()} at level {settings.get().level}; "
             f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
             + (f"failed: {', '.join(failed)}; " if failed else "")
+            + (f"stepped aside: {_instrumentors(aside)}; " if aside else "")
             + f"exports {_destinations(choices)}",
         )
+        inventory.announced()
         for line in inventory.text().splitlines():
             notices.say("debug", line)
 
@@ -226,6 +262,14 @@ def _destinations(choices: Choices) -> str:
 def _libraries(names: list[str]) -> list[str]:
     """Shorten the names of patches to those of the libraries."""
     return sorted({name.partition(".")[0] for name in names})
+
+
+def _instrumentors(names: list[str]) -> str:
+    """Join names; those of instrumentors, which may be many, stand together."""
+    prefix = "instrumentor "
+    many = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
+    others = [name for name in names if not name.startswith(prefix)]
+    return ", ".join([*others, *([f"instrumentors {' '.join(many)}"] if many else [])])
 
 
 def _complain(problems: list[str]) -> None:

@@ -12,16 +12,28 @@ import os
 import sys
 from dataclasses import fields
 
+from otel_openstack import sitecustomize_check
+from otel_openstack.runtime import inheritance
 from otel_openstack.settings import PREFIX, Settings
 
 NAME = "otel_openstack"
 
 globals().update({(_name := PREFIX + _field.name.upper()): _name for _field in fields(Settings)})
 
-for _variable in ("OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR"):
-    _chosen = os.environ.setdefault(_variable, NAME)
-    if _chosen != NAME:
-        sys.stderr.write(
-            f"otel-openstack is installed but not active: {_variable}={_chosen}. "
-            f"Unset it, or set {_variable}={NAME}, to have OpenStack services measured.\n"
-        )
+
+def _choose() -> list[str]:
+    """Name our distribution where none is named; returns what the operator is to know."""
+    lines = [
+        f"otel-openstack is installed but not active: {variable}={chosen}. "
+        f"Unset it, or set {variable}={NAME}, to have OpenStack services measured."
+        for variable in ("OTEL_PYTHON_DISTRO", "OTEL_PYTHON_CONFIGURATOR")
+        if (chosen := os.environ.setdefault(variable, NAME)) != NAME
+    ]
+    if not lines:
+        inheritance.launch(os.environ)
+        lines = sitecustomize_check.problems(os.environ)
+    return lines
+
+
+for _line in _choose():
+    sys.stderr.write(f"{_line}\n")

@@ -18,7 +18,7 @@ from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_openstack import __version__, scrub
-from otel_openstack.runtime import notices, process
+from otel_openstack.runtime import inheritance, notices, process
 
 NAMESPACE = "openstack"
 
@@ -31,10 +31,11 @@ WSGI_SERVICES = {
 }
 
 INTERPRETERS = ("python", "python3", "uwsgi", "pyuwsgi", "gunicorn", "mod_wsgi-express", "apache2", "httpd")
+TAKING_A_WORD = ("-W", "-X", "--check-hash-based-pycs")  # options of Python whose value is a word of its own
 
 _stated: Resource = Resource({})
 _learned: dict[str, str] = {}
-_built: tuple[int, Resource] | None = None
+_built: tuple[tuple[int, list[str]], Resource] | None = None
 
 
 def state(resource: Resource | None = None) -> None:
@@ -64,9 +65,10 @@ def learn_wsgi(module: str) -> None:
 def current() -> Resource:
     """Return the resource of this process, at this moment."""
     global _built
-    pid = os.getpid()
-    if _built is None or _built[0] != pid:
-        _built = (pid, _build(pid))
+    # A worker of multiprocessing learns its command after it has started.
+    who = (os.getpid(), list(getattr(sys, "argv", ()))[:1])
+    if _built is None or _built[0] != who:
+        _built = (who, _build(who[0]))
     return _built[1]
 
 
@@ -137,11 +139,13 @@ def command_name() -> str:
             return ""
         if words[0] == "-m" and len(words) > 1:
             return words[1].rpartition(".")[2]
-        words.pop(0)
+        del words[: 2 if words[0] in TAKING_A_WORD else 1]
     return words[0].removesuffix(".py") if words else ""
 
 
 def _command_line() -> list[str]:
+    if inheritance.is_worker(sys.orig_argv):
+        return list(getattr(sys, "argv", ()))  # those of its parent, which multiprocessing hands over
     return list(sys.orig_argv) or list(getattr(sys, "argv", ()))
 
 

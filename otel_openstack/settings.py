@@ -8,8 +8,8 @@ operator knows. Standard `OTEL_*` variables are not listed here: they keep their
 
 from __future__ import annotations
 
-import difflib
 import os
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
 from typing import Any
@@ -18,6 +18,9 @@ PREFIX = "OTEL_OPENSTACK_"
 LEVELS = ("off", "basic", "detailed", "deep")
 TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off")
+CALLERS = ("loopback", "service", "all", "none")
+ENDPOINTS = ("loopback", "callers", "catalog", "all", "none")
+HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 
 def _level(text: str) -> str:
@@ -59,6 +62,31 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _callers(text: str) -> tuple[str, ...]:
+    return tuple(_place(name.lower(), CALLERS, hosts=False) for name in _names(text))
+
+
+def _endpoints(text: str) -> tuple[str, ...]:
+    return tuple(_place(name.lower(), ENDPOINTS, hosts=True) for name in _names(text))
+
+
+def _place(name: str, words: tuple[str, ...], *, hosts: bool) -> str:
+    if name in words or _is_network(name) or (hosts and re.fullmatch(HOST, name)):
+        return name
+    kinds = f"an address, a network such as 10.20.0.0/24{', a host name, *.cloud.example' if hosts else ''}"
+    raise ValueError(f"{name} is not {kinds} or one of {', '.join(words)}")
+
+
+def _is_network(text: str) -> bool:
+    from ipaddress import ip_network
+
+    try:
+        ip_network(text, strict=False)
+    except ValueError:
+        return False
+    return True
+
+
 def _option(default: Any, parse: Callable[[str], Any], help_text: str) -> Any:
     metadata = {"parse": parse, "help": help_text}
     if isinstance(default, dict):
@@ -78,10 +106,30 @@ class Settings:
     instrumentors: tuple[str, ...] = _option(
         (), _names, "Instrumentors of other packages to load although they overlap with ours, such as sqlalchemy."
     )
+    subprocesses: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Programs, by file name, to measure when a service starts them, such as swift-object-server; every other"
+        " subprocess but the service's own workers gets an environment without OpenTelemetry.",
+    )
     file_directory: str = _option("otlp", str, "Directory of the otlp_file exporter.")
     file_max_bytes: int = _option(64 * 2**20, _size, "Size at which a file of the otlp_file exporter is rotated.")
     file_total_bytes: int = _option(
         1024 * 2**20, _size, "Bound over all files in that directory, those of dead processes included."
+    )
+    trusted_callers: tuple[str, ...] = _option(
+        ("loopback", "service"),
+        _callers,
+        "Whose trace context and baggage a request over HTTP takes over: addresses and networks, `loopback` (Unix "
+        "sockets too), `service` (whoever a token with the role service identifies), `all` or `none`. Of any other "
+        "caller the traceparent becomes a link, and the rest is dropped.",
+    )
+    trusted_endpoints: tuple[str, ...] = _option(
+        ("loopback", "callers", "catalog"),
+        _endpoints,
+        "Where outgoing HTTP requests carry trace context and baggage to: host names (`*.cloud.example` for all below "
+        "it), addresses and networks, `loopback`, `callers` (the addresses and networks of trusted_callers), "
+        "`catalog` (what keystoneauth1 finds in the catalog or is configured with), `all` or `none`.",
     )
     slow_call_threshold: float = _option(
         0.1, _seconds, "A database or cache call that takes longer becomes a span of its own at level basic."
@@ -90,6 +138,11 @@ class Settings:
         False, _flag, "Emit the consolidated totals of every request as a log event too, whether it is sampled or not."
     )
     span_queue_bytes: int = _option(4 * 2**20, _size, "Bound of the queue of finished spans; above it spans drop.")
+    switch_file: str = _option(
+        "/run/otel-openstack/off",
+        str,
+        "While this file exists, every process is switched off: nothing is measured and sent. Empty for no switch.",
+    )
     flush_interval: float = _option(1.0, _seconds, "Finished spans and changed points leave at least this often.")
     exit_timeout: float = _option(0.5, _seconds, "How long the end of a process may wait for the last export.")
     strict: bool = _option(False, _flag, "Raise errors of hooks instead of logging them. For our own tests.")
@@ -153,6 +206,8 @@ def _default(option: Any) -> Any:
 
 
 def _unknown(shown: str, name: str, table: Mapping[str, Any], prefix: str) -> str:
+    import difflib  # for a mistake only
+
     near = difflib.get_close_matches(name, table, n=1)
     suggestion = f"did you mean {prefix}{near[0].upper() if prefix else near[0]}?" if near else "see the options' table"
     return f"unknown option {shown}: {suggestion}"

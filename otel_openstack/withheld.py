@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Instrumentors of other packages that are not loaded beside ours, and why.
+"""Instrumentors and hooks of other packages that are not loaded beside ours, and why.
 
 The launcher loads every instrumentor that is installed. Some import a library before the service has chosen between
 threads and green threads, which stops it; some measure what we measure, so that every operation would be there twice.
@@ -20,7 +20,9 @@ WITHHELD = {
     "asyncio": TWICE,
     "botocore": EARLY,
     "boto3": EARLY,
+    "confluent_kafka": TWICE,
     "dbapi": TWICE,
+    "django": TWICE,
     "falcon": TWICE,
     "flask": TWICE,
     "httpx": EARLY,
@@ -54,10 +56,15 @@ WITHHELD = {
     "wsgi": TWICE,
 }
 
+# Hooks that the launcher runs before it loads any instrumentor, whether that is loaded or not.
+WITHHELD_HOOKS = {
+    "oslo_service": "chooses the concurrency of oslo.service for the service, and imports eventlet",
+}
 
-def names() -> list[str]:
-    """Return the names of all instrumentors that are not loaded in this process."""
-    return [name for name in WITHHELD if reason(name)]
+
+def hook(name: str) -> str:
+    """Return why the pre_instrument hook called `name` is not run; empty if it is."""
+    return WITHHELD_HOOKS.get(_normal(name), "") if reason(name) else ""
 
 
 def reason(name: str) -> str:

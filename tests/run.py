@@ -28,9 +28,13 @@ class Session(NamedTuple):
 
 
 SESSIONS = (
-    Session("libraries and servers", ".venv", ("tests", "--ignore=tests/sqlalchemy20", "--ignore=tests/cloud")),
+    Session(
+        "libraries and servers",
+        ".venv",
+        ("tests", "--ignore=tests/sqlalchemy20", "--ignore=tests/cloud", "--ignore=tests/coexistence"),
+    ),
     Session("SQLAlchemy 2.0", ".venv-sa20", ("tests/sqlalchemy20", "tests/db")),
-    Session("minimal cloud", ".venv", ("tests/cloud",)),
+    Session("minimal cloud", ".venv", ("tests/cloud", "tests/coexistence")),
 )
 
 

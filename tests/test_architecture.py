@@ -24,7 +24,7 @@ LAYERS = (
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only
 MAY_IMPORT_ALL = {"testing"}
-ALONE = {"environment_variables"}  # loaded by the launcher in its own process
+ALONE = {"environment_variables", "sitecustomize_check"}  # loaded by the launcher in its own process
 
 # What must not be imported before the service has chosen its concurrency, and what costs every process too much.
 FORBIDDEN = (

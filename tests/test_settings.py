@@ -34,6 +34,19 @@ def test_defaults_hold_without_anything():
         ("OTEL_OPENSTACK_REQUEST_EVENTS", "yes", "request_events", True),
         ("OTEL_OPENSTACK_SLOW_CALL_THRESHOLD", "0.5", "slow_call_threshold", 0.5),
         ("OTEL_OPENSTACK_DISABLED_PATCHES", "a.b, c*", "disabled_patches", ("a.b", "c*")),
+        (
+            "OTEL_OPENSTACK_TRUSTED_CALLERS",
+            "Loopback, service,10.20.0.5/24,FD00::1",
+            "trusted_callers",
+            ("loopback", "service", "10.20.0.5/24", "fd00::1"),
+        ),
+        ("OTEL_OPENSTACK_TRUSTED_CALLERS", "", "trusted_callers", ()),
+        (
+            "OTEL_OPENSTACK_TRUSTED_ENDPOINTS",
+            "catalog,nova.Cloud.example,*.internal,nova-api,::1,10.20.0.0/24",
+            "trusted_endpoints",
+            ("catalog", "nova.cloud.example", "*.internal", "nova-api", "::1", "10.20.0.0/24"),
+        ),
     ],
 )
 def test_an_option_from_the_environment(variable, text, name, value):
@@ -68,6 +81,12 @@ def test_a_misspelt_option_is_an_error_with_a_suggestion():
         ("OTEL_OPENSTACK_EXIT_TIMEOUT", "nan"),
         ("OTEL_OPENSTACK_EXIT_TIMEOUT", "-1"),
         ("OTEL_OPENSTACK_STRICT", "perhaps"),
+        ("OTEL_OPENSTACK_TRUSTED_CALLERS", "loopback,nova.cloud.example"),  # names are not resolved
+        ("OTEL_OPENSTACK_TRUSTED_CALLERS", "services"),
+        ("OTEL_OPENSTACK_TRUSTED_CALLERS", "10.20.0.0/33"),
+        ("OTEL_OPENSTACK_TRUSTED_ENDPOINTS", "http://nova.cloud.example:8774"),
+        ("OTEL_OPENSTACK_TRUSTED_ENDPOINTS", "10.20.0.300"),
+        ("OTEL_OPENSTACK_TRUSTED_ENDPOINTS", "*"),
     ],
 )
 def test_a_bad_value_names_the_option_and_falls_back(variable, text):

@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cases
 import commands
 from layout import PROJECT, Cloud, Options
 from progress import Failed, warn
@@ -24,7 +25,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, _interrupted)
     arguments = _parser().parse_args()
-    options = Options(concurrency=arguments.concurrency, instrumented=not arguments.bare)
+    options = Options(
+        concurrency=arguments.concurrency, instrumented=not arguments.bare, case=cases.BY_NAME[arguments.case]
+    )
     cloud = Cloud(arguments.dir, arguments.venv, options)
     try:
         commands.COMMANDS[arguments.command](cloud, arguments)
@@ -56,6 +59,9 @@ def _parser() -> argparse.ArgumentParser:
         "--concurrency", choices=("threading", "eventlet"), default="threading", help="of nova's daemons"
     )
     parser.add_argument("--servers", type=int, default=1, help="servers to create at once")
+    parser.add_argument(
+        "--case", choices=cases.BY_NAME, default="plain", help="other tools that measure too (cases.py; default: none)"
+    )
     parser.add_argument("--bare", action="store_true", help="without the distribution")
     parser.add_argument("--rounds", type=int, default=3, help="of compare: how often each of bare and ours is run")
     return parser

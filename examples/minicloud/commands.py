@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import bad_days as bad
 import compare as comparison
 import demo as whole
 import driver
@@ -36,6 +37,12 @@ def record(cloud: Cloud, _arguments: Namespace) -> None:
     recording.run(cloud)
 
 
+def bad_days(cloud: Cloud, _arguments: Namespace) -> None:
+    """run the cloud while its servers, its collector and its disk fail"""
+    installation.everything(cloud)
+    bad.run(cloud)
+
+
 def install(cloud: Cloud, _arguments: Namespace) -> None:
     """install what the cloud needs and do no more"""
     installation.everything(cloud)
@@ -64,6 +71,7 @@ COMMANDS: dict[str, Callable[[Cloud, Namespace], None]] = {
     "demo": demo,
     "compare": compare,
     "record": record,
+    "bad-days": bad_days,
     "install": install,
     "up": up,
     "drive": drive,

@@ -7,13 +7,13 @@ import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import cases
+
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from cases import Config, Section
     from layout import Cloud
-
-Section = dict[str, str]
-Config = dict[str, Section]  # section -> option -> value
 
 
 def write_all(cloud: Cloud) -> None:
@@ -21,11 +21,11 @@ def write_all(cloud: Cloud) -> None:
     for name, config in files(cloud).items():
         (cloud.etc / name).write_text(_text(config))
     # nova's WSGI entry point looks for its paste file beside its configuration.
-    shutil.copy(_packaged(cloud, "nova/api-paste.ini"), cloud.etc / "api-paste.ini")
+    shutil.copy(_paste(cloud, "nova/api-paste.ini"), cloud.etc / "api-paste.ini")
 
 
 def files(cloud: Cloud) -> dict[str, Config]:
-    return {
+    own = {
         "keystone.conf": _keystone(cloud),
         "placement.conf": _placement(cloud),
         "glance-api.conf": _glance(cloud),
@@ -33,6 +33,8 @@ def files(cloud: Cloud) -> dict[str, Config]:
         "neutron.conf": _neutron(cloud),
         "plugins/ml2/ml2_conf.ini": ML2,
     }
+    others = cases.config(cloud)
+    return {name: config | others.get(name, {}) for name, config in own.items()}
 
 
 ML2: Config = {
@@ -78,7 +80,7 @@ def _glance(cloud: Cloud) -> Config:
         "database": {"connection": cloud.database("glance")},
         "glance_store": {"default_backend": "file1"},
         "file1": {"filesystem_store_datadir": f"{cloud.state}/images"},
-        "paste_deploy": {"flavor": "keystone", "config_file": str(_packaged(cloud, "glance/glance-api-paste.ini"))},
+        "paste_deploy": {"flavor": "keystone", "config_file": str(_paste(cloud, "glance/glance-api-paste.ini"))},
         "oslo_messaging_notifications": NOTIFY,
         "keystone_authtoken": _token_check(cloud, "glance"),
     }
@@ -101,7 +103,7 @@ def _nova(cloud: Cloud) -> Config:
             "heal_instance_info_cache_interval": "-1",
         },
         "api": {"auth_strategy": "keystone"},
-        "wsgi": {"api_paste_config": str(_packaged(cloud, "nova/api-paste.ini"))},
+        "wsgi": {"api_paste_config": str(_paste(cloud, "nova/api-paste.ini"))},
         "database": {"connection": cloud.database("nova")},
         "api_database": {"connection": cloud.database("nova_api")},
         "cache": _cache(cloud),
@@ -128,7 +130,7 @@ def _neutron(cloud: Cloud) -> Config:
             "auth_strategy": "keystone",
             "transport_url": cloud.transport,
             "state_path": f"{cloud.state}/neutron",
-            "api_paste_config": str(_packaged(cloud, "neutron/api-paste.ini")),
+            "api_paste_config": str(_paste(cloud, "neutron/api-paste.ini")),
             "notify_nova_on_port_status_changes": "true",
             "notify_nova_on_port_data_changes": "true",
             "rpc_workers": "1",
@@ -178,8 +180,16 @@ def _cache(cloud: Cloud) -> Section:
     }
 
 
-def _packaged(cloud: Cloud, name: str) -> Path:
-    return cloud.venv / "etc" / name
+def _paste(cloud: Cloud, name: str) -> Path:
+    """The service's own pipelines, or a copy with the filters that the case adds."""
+    packaged = cloud.venv / "etc" / name
+    text = packaged.read_text()
+    changed = cases.pipelines(cloud, text)
+    if changed == text:
+        return packaged
+    copy = cloud.etc / name.replace("/", "-")
+    copy.write_text(changed)
+    return copy
 
 
 def _text(config: Mapping[str, Section]) -> str:

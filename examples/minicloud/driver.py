@@ -7,6 +7,7 @@ import json
 import subprocess
 from typing import TYPE_CHECKING, Any
 
+import cases
 from layout import INSIDE
 from progress import Failed
 
@@ -20,8 +21,8 @@ def drive(cloud: Cloud, servers: int) -> list[dict[str, Any]]:
     """Create, use and delete `servers` servers; returns the steps as inside/drive.py describes them."""
     report = cloud.state / "drive.json"
     report.unlink(missing_ok=True)
+    environment = cloud.environment() | cloud.credentials() | cases.client(cloud)
     launcher = [cloud.bin("opentelemetry-instrument")] if cloud.options.instrumented else []
-    environment = cloud.environment() | cloud.credentials()
     if cloud.options.instrumented:
         environment |= cloud.telemetry(CLIENT)
     command = [*launcher, cloud.bin("python"), str(INSIDE / "drive.py"), str(servers), str(report)]

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from layout import Cloud
 
 LOCK = HERE / "requirements.lock"
+SETS = PROJECT / ".cache" / "coexist"  # venvs of cases that need other packages
 PYTHONS = ((3, 10), (3, 12))  # those for which every pinned package exists
 # Debian package: a program of it that must be found.
 SERVERS = {"rabbitmq-server": str(RABBIT / "rabbitmq-server"), "mariadb-server": "mariadbd", "memcached": "memcached"}
@@ -29,7 +30,10 @@ SERVERS = {"rabbitmq-server": str(RABBIT / "rabbitmq-server"), "mariadb-server":
 def everything(cloud: Cloud) -> None:
     cloud.directory.mkdir(parents=True, exist_ok=True)
     apt.ensure(_missing_packages(), cloud.directory / "apt.log")
-    if cloud.venv == cloud.directory / "venv":
+    if packages := cloud.options.case.packages:
+        cloud.venv = SETS / f"venv-{cloud.options.case.name}"
+        _venv(cloud, packages)
+    elif cloud.venv == cloud.directory / "venv":
         _venv(cloud)
     elif not (cloud.venv / "bin" / "nova-compute").exists():
         raise Failed(f"{cloud.venv} has no nova in it: leave --venv out to have one made")
@@ -46,8 +50,9 @@ def _search_path() -> str:
     return f"{os.environ.get('PATH', os.defpath)}:/usr/sbin:/sbin"
 
 
-def _venv(cloud: Cloud) -> None:
-    stamp, wanted = cloud.venv / "installed", _fingerprint()
+def _venv(cloud: Cloud, packages: tuple[str, ...] = ()) -> None:
+    """Install the services and ours, and then `packages`, as somebody would who adds them to a running cloud."""
+    stamp, wanted = cloud.venv / "installed", _fingerprint(packages)
     if stamp.exists() and stamp.read_text() == wanted:
         return
     if not PYTHONS[0] <= sys.version_info[:2] <= PYTHONS[1]:
@@ -59,12 +64,14 @@ def _venv(cloud: Cloud) -> None:
     pip = [cloud.bin("python"), "-m", "pip", "install", "--no-input", "--disable-pip-version-check"]
     with step("pip installs the pinned services (one to two minutes the first time)"):
         _run([*pip, "-r", str(LOCK), "-e", str(PROJECT)], log)
+        if packages:
+            _run([*pip, "-c", str(LOCK), *packages], log)
     stamp.write_text(wanted)
 
 
-def _fingerprint() -> str:
+def _fingerprint(packages: tuple[str, ...]) -> str:
     content = b"".join(path.read_bytes() for path in (LOCK, PROJECT / "pyproject.toml"))
-    return hashlib.sha256(content + str(PROJECT).encode() + sys.version.encode()).hexdigest()
+    return hashlib.sha256(content + " ".join([str(PROJECT), sys.version, *packages]).encode()).hexdigest()
 
 
 def _run(command: list[str], log: Path) -> None:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
+from cases import PLAIN, Case
 from progress import Failed
 
 if TYPE_CHECKING:
@@ -25,7 +26,8 @@ INSIDE = HERE / "inside"  # scripts that run in the cloud's own venv
 HOST = "127.0.0.1"
 # Below the kernel's ephemeral range, so that no outgoing connection takes a port between two starts.
 PORT_RANGE = (20000, 32000)
-PORTS = ("keystone", "placement", "glance", "neutron", "nova", "amqp", "rabbit_dist", "epmd", "mysql", "memcached")
+PORTS = ("keystone", "placement", "glance", "neutron", "nova", "amqp", "rabbit_dist", "epmd", "mysql", "memcached",
+         "others", "oslo_metrics")  # fmt: skip
 DIRECTORIES = ("etc/plugins/ml2", "log", "pid", "otlp", "state/images", "state/glance-staging",
                "state/nova/instances", "state/nova/lock", "state/neutron/lock")  # fmt: skip
 
@@ -37,6 +39,7 @@ class Options:
     concurrency: str = "threading"  # of nova's daemons: threading | eventlet
     instrumented: bool = True  # services under `opentelemetry-instrument`, or bare
     environment: dict[str, str] = field(default_factory=dict)  # more for every service, as OTEL_*
+    case: Case = PLAIN  # which other tools measure beside ours
 
 
 class Cloud:
@@ -124,6 +127,10 @@ class Cloud:
             "OTEL_TRACES_EXPORTER": "otlp_file",
             "OTEL_METRICS_EXPORTER": "otlp_file",
             "OTEL_OPENSTACK_FILE_DIRECTORY": str(self.otlp),
+            # All of this cloud is on one machine; of several, the network is named through which they call each other.
+            "OTEL_OPENSTACK_TRUSTED_CALLERS": "loopback",
+            "OTEL_OPENSTACK_TRUSTED_ENDPOINTS": "loopback",
+            **({} if self.options.case is PLAIN else {"OTEL_EXPORTER_OTLP_ENDPOINT": self.url("others", "/default")}),
             **self.options.environment,
         }
 

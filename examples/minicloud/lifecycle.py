@@ -7,6 +7,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import bootstrap
+import cases
 import configs
 import processes
 import servers
@@ -24,11 +25,7 @@ def up(cloud: Cloud) -> None:
     cloud.prepare()
     try:
         base(cloud)
-        for wave in services.WAVES:
-            start_wave(cloud, wave)
-            after_wave(cloud, wave)
-        with step("nova-compute is up in nova's eyes"):
-            bootstrap.inside(cloud, "wait_compute.py")
+        serve(cloud)
     except BaseException:
         stop_all(cloud)
         raise
@@ -40,9 +37,19 @@ def base(cloud: Cloud) -> None:
     cloud.choose_ports()
     forget_telemetry(cloud)
     configs.write_all(cloud)
+    cases.start(cloud)
     servers.start(cloud)
     bootstrap.schemas(cloud)
     bootstrap.addresses(cloud)
+
+
+def serve(cloud: Cloud) -> None:
+    """Every service, wave by wave."""
+    for wave in services.WAVES:
+        start_wave(cloud, wave)
+        after_wave(cloud, wave)
+    with step("nova-compute is up in nova's eyes"):
+        bootstrap.inside(cloud, "wait_compute.py")
 
 
 def sweep(cloud: Cloud) -> None:

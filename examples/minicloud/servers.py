@@ -33,6 +33,19 @@ def wait_rabbit(cloud: Cloud) -> None:
         processes.wait_ready(cloud, "rabbitmq", lambda: listens(cloud.ports["amqp"]), 90)
 
 
+def restart_rabbit(cloud: Cloud) -> None:
+    """Stop RabbitMQ as an operator would, and start it again; it answers on return."""
+    processes.stop(cloud, ["rabbitmq"])
+    processes.start(cloud, "rabbitmq", [str(RABBIT / "rabbitmq-server")], rabbit_environment(cloud))
+    wait_rabbit(cloud)
+
+
+def restart_mariadb(cloud: Cloud) -> None:
+    """The same for MariaDB."""
+    processes.stop(cloud, ["mariadb"])
+    _mariadb(cloud)
+
+
 def listens(port: int) -> bool:
     try:
         with socket.create_connection((HOST, port), timeout=1):

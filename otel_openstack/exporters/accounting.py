@@ -15,6 +15,7 @@ from otel_openstack.runtime import notices, originals, process, stop, worker
 ITEMS: dict[Signal, str] = {"traces": "spans", "metrics": "points", "logs": "log records"}
 AT_EXIT = "not delivered before the end of the process"
 REJECTED = "rejected"
+OFF = "switched off"
 
 
 class Account:
@@ -38,11 +39,11 @@ class Account:
         cell = self.drops.setdefault(reason, [0])
         cell[0] += items
 
-    def close(self) -> None:
-        """Count what is neither delivered nor dropped as dropped: the process ends."""
+    def close(self, reason: str = AT_EXIT) -> None:
+        """Count what is neither delivered nor dropped as dropped."""
         rest = self.recorded - self.delivered - self.dropped
         if rest > 0:
-            self.drop(rest, AT_EXIT)
+            self.drop(rest, reason)
 
     def reset(self) -> None:
         """Start from zero, as a forked child does."""
@@ -81,6 +82,12 @@ def send(sink: Sink, signal: Signal, payload: bytes, items: int, deadline: float
     elif outcome is Outcome.REJECTED:
         book.drop(items, REJECTED)
     return outcome
+
+
+def write_off() -> None:
+    """Count what is under way as dropped: the process is switched off."""
+    for book in ACCOUNTS.values():
+        book.close(OFF)
 
 
 def close() -> str:

@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+from opentelemetry import context
+
 from otel_openstack.exporters import endpoints, partial
 from otel_openstack.exporters.sink import Encoding, Outcome, Signal, Sink
 from otel_openstack.runtime import notices, originals, process, worker
@@ -30,6 +32,8 @@ RETRYABLE = frozenset(
 SLICE = 0.05  # seconds between looks at the deadline
 PAUSE = 2.0  # seconds before a failed server is tried again
 WORDS_OF_OTHERS = 200
+# An instrumentor of gRPC would make a span of every export, which is exported, and so on.
+UNTRACED = "suppress_instrumentation"
 
 
 class OtlpGrpc:
@@ -66,10 +70,13 @@ class OtlpGrpc:
             return self._substitute.send(signal, payload, items, deadline)
         if monotonic() < self._not_before and worker.cutoff() == worker.NEVER:
             return Outcome.RETRY, 0
+        token = context.attach(context.set_value(UNTRACED, True))
         try:
             return self._call(signal, payload, items, deadline)
         except Exception as error:
             return self._failed(f"{type(error).__name__}: {error}", retry=False)
+        finally:
+            context.detach(token)
 
     def close(self) -> None:
         """Close the channels."""

@@ -20,6 +20,9 @@ from otel_openstack.patching.inventory import State
 MODULES: tuple[str, ...] = (
     "oslo_service_stop",
     "oslo_log",
+    # Helpers are left alone.
+    "subprocesses",
+    "privsep",
     # Context follows the work; pools and event loops.
     "threads",
     "threads_pool",
@@ -40,8 +43,10 @@ MODULES: tuple[str, ...] = (
     "routes",
     "backlog",
     "oslo_middleware",
+    "service_tokens",
     # Calls out.
     "http_client",
+    "cloud_endpoints",
     "memcache",
     "db_engines",
     "db_statements",
@@ -54,6 +59,8 @@ MODULES: tuple[str, ...] = (
     "oslo_concurrency",
     "nova_cells",
     "neutron_batches",
+    # Other tools that measure.
+    "osprofiler",
 )
 
 

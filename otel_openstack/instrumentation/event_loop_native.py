@@ -54,6 +54,12 @@ def install() -> None:
         _start()
 
 
+def pause() -> None:
+    """Let the thread end; the next start of the process's telemetry begins another."""
+    global _round
+    _round += 1
+
+
 def uninstall() -> None:
     """End it."""
     global _on

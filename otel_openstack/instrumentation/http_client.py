@@ -9,7 +9,8 @@ leaves it alone.
 A retry and a redirect are requests of their own, each with its span and its context (the conventions say so), wherever
 they are decided: keystoneauth1, requests, urllib3. A span ends when the response's headers are there, and so does the
 metric; reading the body, which may take as long as the caller likes, is not in it. Contexts are sent in a copy of the
-headers; a `traceparent` that somebody above has put there stays.
+headers; a `traceparent` that somebody above has put there stays. To a host that is none of the cloud's no context is
+sent (`cloud_endpoints`).
 """
 
 from __future__ import annotations
@@ -20,16 +21,16 @@ from collections.abc import Callable, Iterator, Mapping
 from time import perf_counter
 from typing import Any
 
-from opentelemetry import context
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
-from otel_openstack.instrumentation import templates
+from otel_openstack.instrumentation import cloud_endpoints, templates
 from otel_openstack.instrumentation.facts import record
 from otel_openstack.instrumentation.wsgi_environ import METHODS, OTHER
 from otel_openstack.patching import Patch, guard, guarded
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
+from otel_openstack.tracing import api_seam
 
 SCOPE = "otel_openstack.http_client"
 STATE = "_otel_openstack_request"
@@ -74,9 +75,10 @@ class Outgoing:
         self._op.detach()
 
     def headers(self) -> dict[str, str]:
-        """Return the headers that carry the context."""
+        """Return the headers that carry the context; none to a host that is not of the cloud."""
         carrier: dict[str, str] = {}
-        self._op.carrier_inject(carrier)
+        if cloud_endpoints.trusted(self._facts[attr.SERVER_ADDRESS]):
+            self._op.carrier_inject(carrier)
         return carrier
 
     def finish(self, status: int | None, error: BaseException | None) -> None:
@@ -106,7 +108,8 @@ def _url(scheme: str, host: str, port: int, path: str) -> str:
 
 def _suppressed() -> bool:
     """Return whether the caller is an exporter of OpenTelemetry's."""
-    return bool(context.get_value("suppress_instrumentation") or context.get_value("suppress_http_instrumentation"))
+    current = api_seam.get_context()
+    return bool(current) and any(current.get(key) for key in api_seam.SUPPRESS_HTTP_KEYS)
 
 
 def _split(target: str) -> tuple[str, str, int, str] | None:

@@ -26,7 +26,7 @@ from opentelemetry.trace import SpanKind
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, guard, inventory
 from otel_openstack.tracing.exceptions import REMOTE_TYPE
 
 SEND = "oslo_messaging.rpc.send"
@@ -43,7 +43,12 @@ MOST_ROUTES = 2000
 
 Begin = Callable[..., tuple[Any, Any]]
 
+# oslo.messaging's own tracing.
+NATIVE = "oslo.messaging's tracing"
+NATIVE_REASON = "its messages are traced already"
+
 _nothing = contextlib.nullcontext()
+_native = guard("oslo_messaging.tracing")
 
 
 class Route(NamedTuple):
@@ -193,9 +198,15 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
 
 def no_span(original: Callable[..., Any]) -> Callable[..., AbstractContextManager[None]]:
     """Stand in for oslo.messaging's own `trace_send` and `trace_receive`: the span is ours."""
+    unseen = [True]
 
     @functools.wraps(original)
-    def nothing(*_args: Any, **_kwargs: Any) -> AbstractContextManager[None]:
+    def nothing(conf: Any, *_args: Any, **_kwargs: Any) -> AbstractContextManager[None]:
+        if unseen:
+            unseen.clear()
+            with _native:
+                if conf.oslo_messaging_tracing.tracing_enabled:
+                    inventory.aside(NATIVE, NATIVE_REASON)
         return _nothing
 
     return nothing

@@ -12,8 +12,10 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
-from otel_openstack.patching import Patch, guard
-from otel_openstack.runtime import notices
+from otel_openstack.patching import Patch, guard, inventory
+
+NAME = "oslo.middleware's tracing"
+REASON = "its requests are traced already"
 
 _watch = guard("oslo_middleware.tracing")
 
@@ -25,7 +27,7 @@ def _init_tracing(original: Callable[..., Any]) -> Callable[..., Any]:
     def init_tracing(conf: Any = None) -> Any:
         with _watch:
             if _enabled(sys.modules["oslo_middleware.tracing"], conf):
-                notices.say("info", "oslo.middleware's tracing is left out: its requests are traced already")
+                inventory.aside(NAME, REASON)
                 return None
         return original(conf)
 

@@ -17,11 +17,11 @@ from typing import Any
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
-from otel_openstack.instrumentation import backlog, routes, wsgi_environ, wsgi_identity
+from otel_openstack.instrumentation import backlog, callers, routes, wsgi_environ, wsgi_identity
 from otel_openstack.instrumentation.facts import count, move, record
 from otel_openstack.instrumentation.wsgi_bodies import Input, Parts, SizedStream, Stream, ends_with, length
 from otel_openstack.patching import guard
-from otel_openstack.runtime import process
+from otel_openstack.runtime import process, switch
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
 
@@ -66,6 +66,8 @@ def serve(application: Any, environ: Any, start_response: Any) -> Any:
 
 
 def _open(environ: Any) -> Exchange | None:
+    if switch.off:
+        switch.look()
     if not _watch.on or type(environ) is not dict or FLAG in environ:
         return None
     try:
@@ -80,6 +82,7 @@ class Exchange:
 
     __slots__ = (
         "_announced",
+        "_born",
         "_environ",
         "_expected",
         "_facts",
@@ -94,6 +97,7 @@ class Exchange:
         "_sent_error",
         "_status",
         "_wait",
+        "caller",
         "dispatched",
         "error",
         "generate_time",
@@ -109,6 +113,7 @@ class Exchange:
 
     def __init__(self, environ: dict[str, Any]) -> None:
         process.ensure()
+        self._born = process.start_time_unix_nano()
         backlog.watch()
         method, scheme = wsgi_environ.method(environ), wsgi_environ.scheme(environ)
         self._environ = environ
@@ -134,9 +139,12 @@ class Exchange:
         self._path: str = attributes[attr.URL_PATH]
         self._name = method if method != wsgi_environ.OTHER else "HTTP"
         self._watch_environ(environ)
+        above, self.caller = callers.above(environ)
+        links = None
+        if self.caller is not None:
+            self.caller.attributes, links = attributes, self.caller.links
         # From here on nothing may fail: a span that is current and has no end would be the parent of all that follows.
-        carrier, getter = environ, wsgi_environ.GETTER
-        self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, attributes, carrier=carrier, getter=getter)
+        self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, attributes, above=above, links=links)
         environ[FLAG] = self
         move(inst.HTTP_SERVER_ACTIVE_REQUESTS, 1, self._facts)
 
@@ -156,6 +164,23 @@ class Exchange:
             return self._file
 
         return file_wrapper
+
+    # ---- the caller
+
+    def awaits_service(self) -> bool:
+        """Return whether a valid service token of the caller makes a difference."""
+        return self.caller is not None and callers.services_are_trusted()
+
+    def confirmed(self) -> None:
+        """Take over the context that the caller sent, where that can still be done: it is a service of the cloud."""
+        caller = self.caller
+        if caller is None or caller.confirmed or self._finished:
+            return
+        caller.confirmed = True
+        sent = callers.sent(self._environ)
+        if sent:
+            name, attributes = self._name, caller.attributes
+            caller.joined = tracing.join(self._op, SCOPE, name, SpanKind.SERVER, attributes, sent)
 
     # ---- the application's side
 
@@ -281,7 +306,8 @@ class Exchange:
             return
         self._finished = True
         environ, self._environ = self._environ, {}
-        move(inst.HTTP_SERVER_ACTIVE_REQUESTS, -1, self._facts)
+        if self._born == process.start_time_unix_nano():  # else what it was added to is forgotten
+            move(inst.HTTP_SERVER_ACTIVE_REQUESTS, -1, self._facts)
         try:
             self._settle(environ)
             self._end_span(environ)
@@ -294,6 +320,8 @@ class Exchange:
 
     def _settle(self, environ: dict[str, Any]) -> None:
         self.last_byte()
+        if self.caller is not None:
+            callers.tell(self.caller)
         facts = self._facts
         self.route = routes.of(environ, self.route, self._path, self._status)
         facts[attr.HTTP_ROUTE] = self.route

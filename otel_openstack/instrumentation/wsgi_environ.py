@@ -120,4 +120,12 @@ class _EnvironGetter(Getter[Mapping[str, Any]]):
         ]
 
 
+class _ParentGetter(_EnvironGetter):
+    """Leaves out what is dropped anyway: parsing it costs time, and its mistakes lines in the log."""
+
+    def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
+        return None if key in ("tracestate", "baggage") else super().get(carrier, key)
+
+
 GETTER = _EnvironGetter()
+PARENT_ONLY = _ParentGetter()

@@ -3,7 +3,6 @@
 
 from __future__ import annotations
 
-import difflib
 import weakref
 from collections.abc import Callable, Iterable
 from math import isfinite
@@ -144,6 +143,12 @@ def reset() -> None:
         instrument.relevel()
 
 
+def release() -> None:
+    """Forget everything recorded and let go of the memory, while the process goes on."""
+    for instrument in instruments():
+        instrument.release()
+
+
 def complain() -> None:
     """Say what went wrong while instruments were read."""
     for instrument in instruments():
@@ -171,6 +176,8 @@ def _refusal(name: str, kind: str) -> str:
     if model is not None:
         what = f"an observable {model.kind}" if model.observable else f"a {model.kind}"
         return f"{name} is {what} in the registry, not a {kind}"
+    import difflib  # for a mistake only
+
     near = difflib.get_close_matches(name, registry.INSTRUMENTS, n=1, cutoff=0.0)
     return f"the registry has no instrument {name}; the nearest is {near[0] if near else 'none'}"
 

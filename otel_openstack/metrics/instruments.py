@@ -116,6 +116,7 @@ class Instrument:
         self._error_types: set[Label] = set()
         self._held = 0
         self._overflow: Record | None = None
+        self._bound: set[Record] = set()
         self._recorders = _Recorders(self._admit)
         self._lock = originals.allocate_lock()
         self.relevel()
@@ -133,7 +134,11 @@ class Instrument:
         Raises:
             ValueError: there are more labels than the instrument has attributes.
         """
-        return self._recorders[labels] if self.enabled else _ignore
+        if not self.enabled:
+            return _ignore
+        found = self._recorders[labels]
+        self._bound.add(found)
+        return found
 
     def _dynamic(self) -> Callable[..., None]:
         recorders = self._recorders
@@ -262,6 +267,23 @@ class Instrument:
     def reset(self) -> None:
         """Forget all that was recorded: in a forked child, where no other thread can be recording, and in tests."""
         self._lock = originals.allocate_lock()
+        self._empty()
+
+    def release(self) -> None:
+        """Let go of the series that nobody holds bound, and begin the others anew, while threads go on recording."""
+        with self._lock:
+            kept = [series for series in self.series if series.record in self._bound]
+            _budget.held -= self._held
+            self._held = sum(series.labels is not OVERFLOW for series in kept)
+            _budget.held += self._held
+            self.series[:] = kept
+            self._error_types.clear()
+            self._recorders.clear()
+            self._recorders.update({series.labels: series.record for series in kept if series.labels is not OVERFLOW})
+            self._overflow = self._overflow if self._overflow in self._bound else None
+            self._empty()
+
+    def _empty(self) -> None:
         empty = self.kind.empty(self.bounds)
         for cell in self._cells():
             cell[: len(empty)] = empty  # a target may stand behind

@@ -109,6 +109,12 @@ class MetricsJob:
             self._waiting.append((payload, points))
         self._send_waiting(deadline)
 
+    def suspend(self) -> None:
+        """See `Job.suspend`."""
+        self._begin()
+        if self._built is not None:
+            self._built.close()
+
     def _send_waiting(self, deadline: float) -> bool:
         while self._waiting:
             payload, points = self._waiting[0]

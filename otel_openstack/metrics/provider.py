@@ -23,7 +23,7 @@ from otel_openstack.metrics.encoding import Collected
 from otel_openstack.metrics.instruments import Instrument
 from otel_openstack.metrics.points import SCOPE
 from otel_openstack.metrics.streams import Batch, Feed, Stream
-from otel_openstack.runtime import notices, originals, process, worker
+from otel_openstack.runtime import notices, originals, process, switch, worker
 
 # How the API creates what the registry calls a histogram, counter, ...; and what records there.
 CREATORS = {
@@ -132,7 +132,9 @@ class Joint:
         return self.collect
 
     def collect(self, metric_reader: MetricReader, timeout_millis: float = 10_000) -> MetricsData | None:
-        """Return the points for a reader: those of the SDK's instruments and those of ours."""
+        """Return the points for a reader: those of the SDK's instruments and those of ours; none when switched off."""
+        if switch.off:
+            return None
         resource = self._resource()
         theirs = foreign_points.scrubbed(self._theirs(metric_reader, timeout_millis=timeout_millis))
         return points.merged(theirs, resource, self._batches(metric_reader))

@@ -1,8 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Changing libraries from outside: post-import hooks, patches with undo, the guard round every hook, the inventory."""
 
-from otel_openstack.patching.guard import Guard, guard, guarded
+from otel_openstack.patching.guard import Guard, guard, guarded, keep
 from otel_openstack.patching.imports import when_imported
 from otel_openstack.patching.patch import Hook, Patch, hooked, rewritten
 
-__all__ = ["Guard", "Hook", "Patch", "guard", "guarded", "hooked", "rewritten", "when_imported"]
+__all__ = ["Guard", "Hook", "Patch", "guard", "guarded", "hooked", "keep", "rewritten", "when_imported"]

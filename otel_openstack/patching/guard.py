@@ -30,7 +30,7 @@ class Guard:
     def __init__(self, name: str) -> None:
         self.name = name
         self.failures = 0
-        self.on = True
+        self.on = not _suspended or name in _kept
 
     def failed(self, step: str, error: Exception) -> None:
         """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
@@ -43,6 +43,16 @@ class Guard:
             self.on = False
             inventory.note(self.name, inventory.State.OFF, f"failed {self.failures} times, last: {error!r}")
             notices.say("warning", f"hook {self.name} failed {self.failures} times and is switched off")
+
+    def renew(self) -> None:
+        """Let the patch work, unless everything is suspended."""
+        _retired.discard(self.name)
+        self.on = not _suspended or self.name in _kept
+
+    def retire(self) -> None:
+        """Let what is left of the patch pass through from now on: it was undone."""
+        _retired.add(self.name)
+        self.on = False
 
     def __enter__(self) -> None:
         pass
@@ -57,6 +67,9 @@ class Guard:
 
 
 _guards: dict[str, Guard] = {}
+_retired: set[str] = set()
+_kept: set[str] = set()
+_suspended = False
 
 
 def guard(name: str) -> Guard:
@@ -70,10 +83,32 @@ def failures() -> dict[str, int]:
     return {name: found.failures for name, found in list(_guards.items()) if found.failures}
 
 
+def keep(name: str) -> None:
+    """Leave the patch called `name` at work while the others are suspended: it measures nothing, it protects."""
+    _kept.add(name)
+
+
+def suspend() -> None:
+    """Let hooks pass through, also those of patches that are applied meanwhile; calls under way still finish."""
+    global _suspended
+    _suspended = True
+    for found in tuple(_guards.values()):
+        found.on = found.on and found.name in _kept
+
+
+def resume() -> None:
+    """Take `suspend` back; what has failed repeatedly or was undone stays off."""
+    global _suspended
+    _suspended = False
+    for found in tuple(_guards.values()):
+        found.on = found.failures < LIMIT and found.name not in _retired
+
+
 def reset() -> None:
     """Forget all failures (tests)."""
+    _retired.clear()
     for found in _guards.values():
-        found.failures, found.on = 0, True
+        found.failures, found.on = 0, not _suspended or found.name in _kept
 
 
 def guarded(name: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:

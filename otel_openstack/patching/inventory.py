@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""What became of each patch: waiting, active, skipped, failed or off, and why."""
+"""What became of each patch: waiting, active, skipped, failed or off, and why; and which other tools made room."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from enum import Enum
 
 from otel_openstack import scrub
+from otel_openstack.runtime import notices
 
 LONGEST = 500
 """Characters of a reason."""
@@ -20,6 +21,7 @@ class State(Enum):
     SKIPPED = "skipped"  # deliberately, or its place is not there in this release
     FAILED = "failed"  # could not be applied
     OFF = "off"  # failed repeatedly at work and was switched off
+    ASIDE = "stepped aside"  # another tool's telemetry, where it would repeat or disturb ours
 
 
 @dataclass(frozen=True)
@@ -32,11 +34,26 @@ class Entry:
 
 
 _entries: dict[str, Entry] = {}
+_announced = False
 
 
 def note(name: str, state: State, reason: str = "") -> None:
     """Record the state of the patch called `name`."""
     _entries[name] = Entry(name, state, scrub.text(reason[:LONGEST]))
+
+
+def aside(name: str, reason: str) -> None:
+    """Record that another tool, called `name`, makes room for ours; after the start-up line this is said at once."""
+    known = _entries.get(name)
+    note(name, State.ASIDE, reason)
+    if _announced and _entries[name] != known:
+        notices.say("info", f"stepped aside: {name} ({reason})")
+
+
+def announced() -> None:
+    """Note that the start-up line has told what is known by now."""
+    global _announced
+    _announced = True
 
 
 def forget(name: str) -> None:

@@ -16,6 +16,7 @@ from otel_openstack.patching import inventory
 from otel_openstack.patching.guard import Guard, guard
 from otel_openstack.patching.imports import when_imported
 from otel_openstack.patching.inventory import State
+from otel_openstack.runtime import switch
 
 
 class Hook(Protocol):
@@ -97,7 +98,7 @@ class Patch:
 
     def _restore(self, target: Any, last: str, original: Any, replacement: Any, inherited: bool) -> None:
         if vars(target).get(last) is not replacement:
-            guard(self.name).on = False  # somebody wrapped ours: leave theirs, let ours pass through
+            guard(self.name).retire()  # somebody wrapped ours: leave theirs, let ours pass through
         elif inherited:
             delattr(target, last)
         else:
@@ -110,7 +111,7 @@ class Patch:
 
     def _wrapped(self, original: Any) -> Any:
         watch = guard(self.name)
-        watch.on = True
+        watch.renew()
         if self.hook is not None:
             hook = self.hook() if isinstance(self.hook, type) else self.hook
             return hooked(original, hook, watch)  # type: ignore[arg-type]
@@ -133,6 +134,8 @@ def hooked(original: Callable[..., Any], hook: Hook, watch: Guard) -> Callable[.
                 state = before(*args, **kwargs)
             except Exception as failure:
                 watch.failed("before", failure)
+        elif switch.off:
+            switch.look()
         try:
             result = original(*args, **kwargs)
         except BaseException as error:

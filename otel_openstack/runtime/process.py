@@ -22,11 +22,14 @@ from otel_openstack.runtime.originals import getpid
 Callback = Callable[[], None]
 
 _children: list[Callback] = []
+_entrances: list[Callback] = []
 _starters: list[Callback] = []
 
 _known = 0  # the pid that the state below belongs to
 _started = 0  # the pid in which ensure() has been through; 0: in none
 _held = False
+_suspended = False  # switched off, see switch.py
+_withdrawn = False  # for good
 _instance_id = ""
 _start_time = 0
 # A lock a pid: a lock inherited in the middle of its use would never be released in the child.
@@ -50,6 +53,13 @@ def held_back() -> bool:
     return _held
 
 
+def withdraw() -> None:
+    """Start nothing any more, in this process and in what it forks: it has become a helper with privileges."""
+    global _started, _withdrawn
+    _withdrawn = True
+    _started = 0
+
+
 def on_child(callback: Callback) -> None:
     """Run `callback` in every forked child, in the order of registration: reset to zero, new locks.
 
@@ -59,9 +69,28 @@ def on_child(callback: Callback) -> None:
     _children.append(callback)
 
 
+def on_enter(callback: Callback) -> None:
+    """Run `callback` in every process before anything starts; it may `suspend()` the process."""
+    _entrances.append(callback)
+
+
 def on_start(callback: Callback) -> None:
     """Run `callback` once in every process that records something, at its first record."""
     _starters.append(callback)
+
+
+def suspend() -> None:
+    """Start nothing from now on, as if nothing had been recorded yet. A child inherits it."""
+    global _started, _suspended
+    _suspended = True
+    _started = 0
+
+
+def resume() -> None:
+    """Let the next record start everything again; what counts begins now."""
+    global _start_time, _suspended
+    _start_time = originals.time_ns()
+    _suspended = False
 
 
 def pid() -> int:
@@ -96,6 +125,8 @@ def _in_uwsgi_master() -> bool:
 
 def _enter() -> None:
     global _held, _started
+    if _withdrawn:
+        return
     me = getpid()
     gate = _gates.setdefault(me, originals.allocate_lock())
     thread = originals.get_ident()
@@ -110,6 +141,10 @@ def _enter() -> None:
                 _become()
             if _in_uwsgi_master():
                 _held = True
+                return
+            if not _suspended:
+                _run(_entrances)
+            if _suspended:
                 return
             _run(_starters)
             _started = me

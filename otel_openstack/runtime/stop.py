@@ -82,6 +82,9 @@ class _UwsgiSlot:
             self.others = current
             self.uwsgi.atexit = self.called
 
+    def suspend(self) -> None:
+        """Keep the slot: the process still ends by it."""
+
     def called(self) -> None:
         try:
             if self.others is not None:

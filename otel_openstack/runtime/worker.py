@@ -10,6 +10,7 @@ never answers. It starts with the first record of a process, and anew in every c
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Callable
 from typing import Any, Protocol
 
 from otel_openstack.runtime import notices, originals, process
@@ -18,6 +19,7 @@ from otel_openstack.runtime.originals import monotonic
 NEVER = float("inf")
 RUN_TIME = 10.0  # seconds that a job may take when nobody is waiting for it
 LEAST = 0.4  # of the patience is left, however long a send has been under way when the process ends
+BEAT = 0.5  # seconds, at most, between two beats of the thread
 SHARE = 0.6  # of the time left at the end goes to each job that is not the last one
 
 
@@ -31,6 +33,9 @@ class Job(Protocol):
     def run(self, deadline: float, final: bool) -> None:
         """Export what there is; return at `deadline` (`originals.monotonic`). After the `final` run there is none."""
 
+    def suspend(self) -> None:
+        """Let go of what is held and open, unsent: the process is switched off. Called in the export thread."""
+
 
 class _Life:
     """The state of the export thread in one process; a child gets a new one."""
@@ -41,6 +46,8 @@ class _Life:
         self.woken: set[str] = set()
         self.running = False
         self.stopping = False
+        self.halted = False
+        self.beaten = 0.0  # when the last beat was
         self.abandoned = False
         self.moved = 0.0  # when the run under way began, or the collector last took something
         self.cutoff = NEVER  # when a send has to give up, whatever its own deadline says
@@ -63,6 +70,7 @@ def _taken() -> Any:
 
 
 _jobs: list[Job] = []
+_beats: list[Callable[[], None]] = []
 _failed: set[str] = set()
 _life = _Life()
 
@@ -80,6 +88,28 @@ def remove(job: Job) -> None:
         _jobs.remove(job)
 
 
+def on_beat(callback: Callable[[], None]) -> None:
+    """Call `callback` in the export thread about every `BEAT` seconds, also while a send waits. It may `halt()`."""
+    _beats.append(callback)
+
+
+def halt() -> None:
+    """End the export thread without a last export; a send that is under way gives up at once."""
+    life = _life
+    life.halted = True
+    life.cutoff = 0.0
+    life.ring()
+
+
+def revive() -> bool:
+    """Let the thread start again at the next record; False as long as the halted one is not gone."""
+    global _life
+    if _life.running:
+        return False
+    _life = _Life()
+    return True
+
+
 def wake(name: str = "") -> None:
     """Run the job called `name`, or all, now instead of at its next turn. Cheap, never blocks, from any thread."""
     life = _life
@@ -95,7 +125,7 @@ def flush(timeout: float) -> bool:
 
     """
     life = _life
-    if not process.started() or not life.running or life.stopping:
+    if not process.started() or not life.running or life.stopping or life.halted:
         return False
     end = monotonic() + timeout
     wanted = life.rounds + 1
@@ -104,12 +134,18 @@ def flush(timeout: float) -> bool:
     wake()
     if originals.is_green() and originals.get_ident() == _home:
         return _green_wait(life, wanted, end)
-    return bool(bell.acquire(True, max(0.0, end - monotonic())))
+    return bool(bell.acquire(True, max(0.0, end - monotonic()))) and life.finished >= wanted
 
 
 def cutoff() -> float:
-    """Return the time at which a send gives up even if its deadline is later: soon, when the process is ending."""
-    return _life.cutoff
+    """Return the time at which a send gives up even if its deadline is later: soon, when the process is ending.
+
+    Whoever waits for a collector asks it in short intervals, so it is also where the waiting thread beats.
+    """
+    life = _life
+    if life.running and not life.stopping:
+        _beat(life)
+    return life.cutoff
 
 
 def progress() -> None:
@@ -152,7 +188,7 @@ def _green_wait(life: _Life, wanted: int, end: float) -> bool:
     import sys
 
     eventlet: Any = sys.modules["eventlet"]
-    while life.finished < wanted and monotonic() < end:
+    while life.finished < wanted and monotonic() < end and not life.halted:
         eventlet.sleep(0.005)
     return life.finished >= wanted
 
@@ -172,14 +208,36 @@ def _loop(life: _Life) -> None:
     notices.this_thread_is_native()
     due: dict[int, float] = {}
     try:
-        while not life.stopping:
+        while not (life.stopping or life.halted):
             _pause(life, due)
-            if life.stopping:
-                break
-            _round(life, due)
-        _final_round(life)
+            _beat(life)
+            if not (life.stopping or life.halted):
+                _round(life, due)
+        if life.halted:
+            _leave(life)
+        else:
+            _final_round(life)
     finally:
         life.done.release()
+
+
+def _beat(life: _Life) -> None:
+    now = monotonic()
+    if now - life.beaten < BEAT or life.halted:
+        return
+    life.beaten = now
+    for callback in _beats:
+        callback()
+
+
+def _leave(life: _Life) -> None:
+    """Drop what the jobs hold, let go of whoever waits for a flush, and be gone."""
+    for job in tuple(_jobs):
+        with contextlib.suppress(Exception):
+            job.suspend()
+    life.running = False
+    for entry in tuple(life.waiting):
+        entry[1].release()
 
 
 def _pause(life: _Life, due: dict[int, float]) -> None:
@@ -188,7 +246,7 @@ def _pause(life: _Life, due: dict[int, float]) -> None:
         due.setdefault(id(job), now + job.interval)
     next_turn = min((due[id(job)] for job in _jobs), default=now + 1.0)
     if next_turn > now and not life.woken:
-        life.bell.acquire(True, next_turn - now)
+        life.bell.acquire(True, min(next_turn - now, BEAT))
 
 
 def _round(life: _Life, due: dict[int, float]) -> None:
@@ -203,7 +261,7 @@ def _round(life: _Life, due: dict[int, float]) -> None:
             due[id(job)] = now + job.interval
             life.moved = now
             _run(job, now + RUN_TIME, final=False)
-        if life.stopping:
+        if life.stopping or life.halted:
             return  # with `moved` as it is: the end of the process has come in the middle of a send
     life.moved = 0.0
     if everything:

@@ -11,7 +11,7 @@ What the rest of the package uses:
   in an execution unit other than the one that set it, or does nothing where the API hides that.
 * `SPAN_KEY`: where the context holds the current span.
 * `make_context(SpanContext, fields)`: a valid local SpanContext of (trace id, span id, remote, flags, state, True).
-* `SUPPRESS_KEYS`: context keys by which an exporter asks not to be traced.
+* `SUPPRESS_KEYS`: context keys by which an exporter asks not to be traced; `SUPPRESS_HTTP_KEYS`: with those for HTTP.
 """
 
 from __future__ import annotations
@@ -84,13 +84,13 @@ def _find_span_key() -> str | None:
     return next((key for key, value in written.items() if value is marker), None)
 
 
-def _find_suppress_keys() -> tuple[str, ...]:
-    names = ("_SUPPRESS_INSTRUMENTATION_KEY", "_SUPPRESS_HTTP_INSTRUMENTATION_KEY")
-    first = getattr(context_api, names[0], None)
-    return ("suppress_instrumentation",) if first is None else (first, "suppress_instrumentation")
+def _find_suppress_keys(name: str) -> tuple[str, ...]:
+    """Return the API's own key, made anew in each process, and the plain one of older releases."""
+    return tuple(filter(None, (getattr(context_api, f"_{name.upper()}_KEY", None), name)))
 
 
 active: Seam = private() or public()
 get_context, set_context, reset_context, make_context = active[1:]
 SPAN_KEY: str = _find_span_key() or propagation._SPAN_KEY
-SUPPRESS_KEYS: tuple[str, ...] = _find_suppress_keys()
+SUPPRESS_KEYS: tuple[str, ...] = _find_suppress_keys("suppress_instrumentation")
+SUPPRESS_HTTP_KEYS: tuple[str, ...] = (*SUPPRESS_KEYS, *_find_suppress_keys("suppress_http_instrumentation"))

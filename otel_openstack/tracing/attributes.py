@@ -16,9 +16,12 @@ from opentelemetry.attributes import BoundedAttributes
 from otel_openstack.tracing.limits import MOST_NAME
 
 SCALARS = frozenset({str, int, float, bool, type(None)})
+TEXTLESS = SCALARS - {str}
 
-# Estimated bytes of an entry without its text, and of a number inside a sequence.
-ENTRY_WEIGHT = 100
+# Texts up to this many characters need no weighing: ENTRY_WEIGHT holds them.
+SHORT = 64
+# Estimated bytes of an entry with a short text, and of a number inside a sequence.
+ENTRY_WEIGHT = 160
 ITEM_WEIGHT = 32
 
 # Of one value: items in it, those of what is inside included, how deep they are nested, and bytes of a `bytes`.
@@ -28,8 +31,7 @@ MOST_BYTES = 16384
 TOO_LARGE = "<too large to be an attribute>"
 UNREADABLE = "<cannot be read>"
 
-_SHORT_KEY = 64
-_SMALL_INT = 1 << 64
+INT64 = 64
 
 
 def clean(
@@ -97,32 +99,34 @@ def _items(value: Any) -> Iterator[Any]:
 
 def weigh(attributes: Mapping[str, Any]) -> int:
     """Return the estimated bytes that `attributes` hold."""
-    return sum(weigh_entry(key, value) for key, value in attributes.items())
+    return ENTRY_WEIGHT * len(attributes) + weigh_values(attributes)
 
 
-def weigh_entry(key: Any, value: Any) -> int:
-    """Return the estimated bytes of one attribute. The keys that code has are constants: only a long one counts."""
-    weight = ENTRY_WEIGHT + weigh_value(value)
-    return weight + len(key) if isinstance(key, str) and len(key) > _SHORT_KEY else weight
+def weigh_values(attributes: Mapping[str, Any]) -> int:
+    """Return the estimated bytes that the values of `attributes` hold beyond their entries."""
+    return sum(weigh_value(value) for value in attributes.values())
 
 
-def quick_weight(value: Any) -> int:
-    """Return what the quick path counts for an attribute: the same when it is set and when it is taken out."""
-    if isinstance(value, str):
-        return ENTRY_WEIGHT + len(value)
-    return ENTRY_WEIGHT if isinstance(value, int) else ENTRY_WEIGHT + weigh_value(value)
+def weigh_truly(attributes: Mapping[str, Any]) -> int:
+    """Return the bytes with what the quick path does not look at: keys, short texts, integers beyond 64 bits."""
+    weight = weigh(attributes)
+    for key, value in attributes.items():
+        weight += weigh_text(key) if isinstance(key, str) and len(key) > SHORT else 0
+        if isinstance(value, int):
+            weight += value.bit_length() // 7 if value.bit_length() > INT64 else 0
+        elif isinstance(value, str) and len(value) <= SHORT and not value.isascii():
+            weight += weigh_text(value)
+    return weight
 
 
 def weigh_value(value: Any) -> int:
     """Return the estimated bytes of one cleaned value beyond its entry."""
     if isinstance(value, str):
-        return weigh_text(value)
+        return weigh_text(value) if len(value) > SHORT else 0
     if isinstance(value, bytes):
-        return len(value)
-    if isinstance(value, int):
-        return 0 if -_SMALL_INT < value < _SMALL_INT else value.bit_length() // 7
+        return len(value) if len(value) > SHORT else 0
     if isinstance(value, tuple):
-        return sum(ITEM_WEIGHT + weigh_value(item) for item in value)
+        return sum(ITEM_WEIGHT + SHORT + weigh_value(item) for item in value)
     if isinstance(value, Mapping):
         return weigh(value)
     return 0

@@ -72,6 +72,11 @@ class QueueJob:
             self._unsent = None
             self._pause = 0.0
 
+    def suspend(self) -> None:
+        """See `Job.suspend`."""
+        self._begin()
+        self._sink.close()
+
     def _next(self) -> Encoded | None:
         """Return the next request that holds anything."""
         while items := self._queue.take(BATCH_ITEMS, BATCH_BYTES):

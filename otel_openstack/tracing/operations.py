@@ -9,15 +9,14 @@ a loose call.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, MutableMapping
+from collections.abc import Mapping, MutableMapping, Sequence
 from time import perf_counter, time_ns
 from typing import Any
 
 from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context, create_key
-from opentelemetry.propagators.textmap import Getter
-from opentelemetry.trace import NonRecordingSpan, SpanKind, Status, StatusCode
+from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode
 
 from otel_openstack import __version__, settings
 from otel_openstack.tracing import background, events, exceptions
@@ -164,7 +163,8 @@ def root(
     kind: SpanKind,
     attributes: Mapping[str, Any] | None = None,
     carrier: Any = None,
-    getter: Getter[Any] | None = None,
+    above: Context | None = None,
+    links: Sequence[Link] | None = None,
 ) -> Operation:
     """Begin the work for a request, a message or a task, and make it current.
 
@@ -173,19 +173,21 @@ def root(
         name: the span's name, of low cardinality.
         kind: SERVER, CONSUMER or INTERNAL.
         attributes: what samplers may look at.
-        carrier: the incoming headers that the parent is taken from; None begins a new trace, whatever is current.
-        getter: reads `carrier`; a plain dictionary needs none.
+        carrier: the incoming headers that the parent is taken from.
+        above: what was taken from them already. With neither a new trace begins, whatever is current.
+        links: to spans that it belongs to in another way.
 
     """
     if kind is SpanKind.SERVER or kind is SpanKind.CONSUMER:
         background.mark_serving()
-    above = Context()
-    if carrier is not None:
-        try:
-            above = propagate.extract(carrier, above) if getter is None else propagate.extract(carrier, above, getter)
-        except Exception:  # a propagator that fails on what a stranger sent
-            above = Context()
-    return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER))
+    if above is None:
+        above = Context()
+        if carrier is not None:
+            try:
+                above = propagate.extract(carrier, above)
+            except Exception:  # a propagator that fails on what a stranger sent
+                above = Context()
+    return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)
 
 
 def child(scope: str, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None = None) -> Operation:
@@ -265,13 +267,14 @@ def _begin(
     above: Context,
     own: Totals | None,
     start_ns: int | None = None,
+    links: Sequence[Link] | None = None,
     *,
     attach: bool = True,
 ) -> Operation:
     """Start a span under `above`; with totals of its `own` it is a root."""
     made = Operation()
     made.start = perf_counter()
-    made.span = span = tracer(scope).start_span(name, above, kind, attributes, None, start_ns)
+    made.span = span = tracer(scope).start_span(name, above, kind, attributes, links, start_ns)
     made._attributes = None
     if own is None:
         made._root = False

@@ -55,6 +55,7 @@ class TracerProvider(sdk.TracerProvider):
         self._lean: weakref.WeakKeyDictionary[trace_api.Tracer, Tracer] = weakref.WeakKeyDictionary()
         self._ends: dict[int, Callable[[], None]] = {}
         self.has_processors = False
+        self.paused = False
         self.queue = Queue(account("traces"), settings.get().span_queue_bytes, _wake) if queue is None else queue
         super().__init__(
             sampler=sampler,
@@ -111,6 +112,18 @@ class TracerProvider(sdk.TracerProvider):
         """Show every span to `span_processor` too: converted to the SDK's form at its end, which has its price."""
         super().add_span_processor(span_processor)
         self.has_processors = True
+        self._refresh()
+
+    def pause(self) -> None:
+        """Start spans that record nothing, and drop those that end; what is current passes through."""
+        self.paused = True
+        self._refresh()
+        self.queue.close()
+
+    def go_on(self) -> None:
+        """Record again."""
+        self.paused = False
+        self.queue.reopen()
         self._refresh()
 
     def _set_tracer_configurator(self, **configuration: Any) -> None:

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Protocol
 
-from otel_openstack.exporters.accounting import Account
+from otel_openstack.exporters.accounting import OFF, Account
 
 # The export thread is woken when this share of the room is taken, else it comes at its interval.
 WAKE_SHARE = 0.1
@@ -44,6 +44,7 @@ class Queue:
         self.account = account
         self.most_bytes = most_bytes
         self._wake = wake
+        self._closed = False
         self.clear()
 
     def clear(self) -> None:
@@ -51,8 +52,18 @@ class Queue:
         self._items: deque[Any] = deque()
         self._weighed = 0
         self.append = self._items.append
-        self.room = self.most_bytes
+        self.room = 0 if self._closed else self.most_bytes
         self._rearm()
+
+    def close(self) -> None:
+        """Let go of what waits, and drop and count whatever comes."""
+        self._closed = True
+        self.clear()
+
+    def reopen(self) -> None:
+        """Take records again."""
+        self._closed = False
+        self.clear()
 
     def _rearm(self) -> None:
         self.low = int(self.most_bytes * (1 - WAKE_SHARE))
@@ -63,7 +74,7 @@ class Queue:
         room = self.room - item._weight
         if room < self.low:
             if room < 0:
-                self.account.drop(1, FULL)
+                self.account.drop(1, OFF if self._closed else FULL)
                 return
             self.low = 0  # woken once; armed again when the export thread takes
             self._wake()

@@ -33,12 +33,14 @@ from otel_openstack.tracing import exceptions, ids
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, reset_context, set_context
 from otel_openstack.tracing.attributes import (
     ENTRY_WEIGHT,
-    SCALARS,
+    TEXTLESS,
     clean,
     clean_value,
-    quick_weight,
     weigh,
     weigh_text,
+    weigh_truly,
+    weigh_value,
+    weigh_values,
 )
 from otel_openstack.tracing.limits import MOST_NAME, MOST_SPAN_BYTES
 from otel_openstack.tracing.sampling import LOW_BITS
@@ -182,7 +184,7 @@ class Span(Record, sdk.Span):
     _trace: tuple[int, TraceFlags, TraceState]  # see Trace
     _tracer: Tracer
     _used: bool  # set when something was started under it, else missing
-    _weight: int
+    _weight: int  # until it ends without its entries, which are counted then
 
     __new__ = object.__new__  # the SDK's Span refuses to be made
     __init__ = object.__init__
@@ -268,29 +270,20 @@ class Span(Record, sdk.Span):
 
     def set_attribute(self, key: str, value: Any) -> None:
         """Set one attribute; a mutable value is copied now."""
-        if self._end_time is not None:
-            logger.warning("Setting attribute on ended span.")
-            return
         attributes = self._attributes
-        tracer = self._tracer
         kind = type(value)
-        if kind is str:
-            weight = len(value)
-            if weight > tracer.longest:
-                self._set_slowly(key, value)
-                return
-        elif kind in SCALARS:
-            weight = 0
+        tracer = self._tracer
+        if (
+            (kind in TEXTLESS if kind is not str else len(value) <= tracer.short)
+            and type(key) is str
+            and key not in attributes
+            and key
+            and len(attributes) < tracer.most
+            and self._end_time is None
+        ):
+            attributes[key] = value
         else:
             self._set_slowly(key, value)
-            return
-        if type(key) is not str or not key or (len(attributes) >= tracer.most and key not in attributes):
-            self._set_slowly(key, value)
-            return
-        if key in attributes:  # the SDK moves a key that is set again to the end
-            self._weight -= quick_weight(attributes.pop(key))
-        attributes[key] = value
-        self._weight += weight + ENTRY_WEIGHT
 
     def set_attributes(self, attributes: Mapping[str, Any]) -> None:
         """Set several attributes."""
@@ -304,6 +297,9 @@ class Span(Record, sdk.Span):
             self._extras().dropped_attributes += dropped
 
     def _set_slowly(self, key: Any, value: Any) -> None:
+        if self._end_time is not None:
+            logger.warning("Setting attribute on ended span.")
+            return
         if not key or not isinstance(key, str):
             logger.warning("invalid key `%s`. must be non-empty string. Dropping key from attributes.", key)
             self._extras().dropped_attributes += 1
@@ -313,54 +309,52 @@ class Span(Record, sdk.Span):
     def _store(self, key: str, value: Any) -> None:
         """Set a cleaned value under the limit of the number of attributes: the oldest makes room."""
         attributes, most = self._attributes, self._tracer.most
-        if key in attributes:
-            self._weight -= quick_weight(attributes.pop(key))
-        weight = quick_weight(value)
+        if key in attributes:  # the SDK moves a key that is set again to the end
+            self._weight -= weigh_value(attributes.pop(key))
+        weight = weigh_value(value)
         if most == 0 or self._weight + weight > MOST_SPAN_BYTES:
             self._extras().dropped_attributes += 1
             return
         while len(attributes) >= most:
             logger.warning("Attributes dict is full. Dropping the oldest key-value pair from attributes.")
             oldest = next(iter(attributes))
-            self._weight -= quick_weight(attributes.pop(oldest))
+            self._weight -= weigh_value(attributes.pop(oldest))
             self._extras().dropped_attributes += 1
         attributes[key] = value
         self._weight += weight
 
     def _adopt(self, attributes: Mapping[str, Any] | None, tracer: Tracer) -> None:
         """Take the attributes given at the start."""
+        self._weight = SPAN_WEIGHT
         if not attributes:
             self._attributes = {}
-            self._weight = SPAN_WEIGHT
-            return
-        if type(attributes) is dict and "" not in attributes:
-            weight = SPAN_WEIGHT
+        elif type(attributes) is dict and "" not in attributes:
+            short = tracer.short
             for value in attributes.values():
                 kind = type(value)
-                if kind is str:
-                    weight += len(value)
-                elif kind not in SCALARS:
+                if kind not in TEXTLESS if kind is not str else len(value) > short:
+                    self._adopt_slowly(attributes)
                     break
             else:
-                entries = len(attributes)
-                if weight <= tracer.longest and entries <= tracer.most:
+                if len(attributes) <= tracer.most:
                     self._attributes = attributes.copy()
-                    self._weight = weight + ENTRY_WEIGHT * entries
-                    return
-        self._adopt_slowly(attributes)
+                else:
+                    self._adopt_slowly(attributes)
+        else:
+            self._adopt_slowly(attributes)
 
     def _adopt_slowly(self, attributes: Mapping[str, Any]) -> None:
         """Freeze, convert or drop what the SDK would."""
         limits = self._tracer.limits
         self._attributes, dropped = clean(attributes, limits.max_span_attributes, limits.max_span_attribute_length)
-        self._weight = SPAN_WEIGHT + weigh(self._attributes)
+        self._weight = SPAN_WEIGHT + weigh_values(self._attributes)
         if dropped:
             self._extras().dropped_attributes += dropped
 
     def reweigh(self) -> None:
         """Count what the quick paths only estimate: wide characters, long names and keys, integers beyond 64 bits."""
         extra = self._extra
-        self._weight = SPAN_WEIGHT + weigh(self._attributes) + weigh_text(str(self._name))
+        self._weight = SPAN_WEIGHT + weigh_truly(self._attributes) + weigh_text(str(self._name))
         if extra is not None:
             self._weight += weigh_text(extra.status.description) if extra.status else 0
             self._weight += sum(PART_WEIGHT + weigh(event.attributes) for event in tuple(extra.events))
@@ -490,6 +484,7 @@ class Span(Record, sdk.Span):
             logger.warning("Calling end() on an ended span.")
             return
         self._end_time = now
+        self._weight += ENTRY_WEIGHT * len(self._attributes)
         tracer = self._tracer
         if tracer.observed:
             tracer.end_observed(self)
@@ -590,24 +585,20 @@ class CurrentSpan(Span):
             return tracer.enter(self)
         self._given = self._extra = self._end_time = None
         self._span_id = next(ids.numbers, 0) or ids.more()
+        self._weight = SPAN_WEIGHT
         attributes = self._attributes
         if not attributes:
             self._attributes = {}
-            self._weight = SPAN_WEIGHT
         elif type(attributes) is dict and "" not in attributes:  # _adopt once more, without the call
-            weight = SPAN_WEIGHT
+            short = tracer.short
             for value in attributes.values():
                 kind = type(value)
-                if kind is str:
-                    weight += len(value)
-                elif kind not in SCALARS:
+                if kind not in TEXTLESS if kind is not str else len(value) > short:
                     self._adopt_slowly(attributes)
                     break
             else:
-                entries = len(attributes)
-                if weight <= tracer.longest and entries <= tracer.most:
+                if len(attributes) <= tracer.most:
                     self._attributes = attributes.copy()
-                    self._weight = weight + ENTRY_WEIGHT * entries
                 else:
                     self._adopt_slowly(attributes)
         else:
@@ -653,7 +644,8 @@ class CurrentSpan(Span):
         self._end_time = now  # no call since the look at it
         # What Queue.put does, while there is room.
         queue = tracer.queue
-        room = queue.room - self._weight
+        self._weight = weight = self._weight + ENTRY_WEIGHT * len(self._attributes)
+        room = queue.room - weight
         if room < queue.low:
             queue.put(self)
             return

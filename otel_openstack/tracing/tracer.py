@@ -21,9 +21,11 @@ from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
 
+from otel_openstack.runtime import switch
 from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, inbound, sampling
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
+from otel_openstack.tracing.attributes import SHORT
 from otel_openstack.tracing.span import (
     DROPPED,
     ENTERED,
@@ -50,10 +52,12 @@ class Tracer(sdk.Tracer):
     """See `opentelemetry.trace.Tracer`. Made by `TracerProvider.get_tracer`.
 
     observed: span processors exist, or the SDK's own span metrics are on: every span is shown to them.
-    most, longest: limits of the number of attributes and of a text, `sys.maxsize` for none.
+    most: limit of the number of attributes, `sys.maxsize` for none.
+    short: a text up to this length is within every limit and needs no weighing.
     put: takes a finished sampled span.
     plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
     every: the bound is above every id.
+    silent: nobody is called when a span begins, so one may be begun again.
     """
 
     def __init__(self, made_by_sdk: sdk.Tracer, provider: TracerProvider) -> None:
@@ -64,7 +68,7 @@ class Tracer(sdk.Tracer):
         self.scope: InstrumentationScope = made_by_sdk._instrumentation_scope
         self.limits = provider.limits
         self.most = _limit(self.limits.max_span_attributes)
-        self.longest = _limit(self.limits.max_span_attribute_length)
+        self.short = min(SHORT, _limit(self.limits.max_span_attribute_length))
         self.queue = provider.queue
         self.put = provider.queue.put
         self._own_ids = type(provider.id_generator) in (RandomIdGenerator, ids.ProcessIdGenerator)
@@ -88,7 +92,7 @@ class Tracer(sdk.Tracer):
 
     def refresh(self) -> None:
         """Take notice of processors that were added and of the tracer's configuration."""
-        self._off = not self._sdk._is_enabled()
+        self._off = self._provider.paused or not self._sdk._is_enabled()
         counted = type(self._tracer_metrics).__name__ != "NoOpTracerMetrics"
         self._metrics = self._tracer_metrics if counted else None
         self.observed = counted or self._provider.has_processors
@@ -96,7 +100,8 @@ class Tracer(sdk.Tracer):
         self._simple = rule is not None and self._own_ids and not self._off and not counted
         self._parent_based, self.bound = rule or (False, 0)
         self.every = self.bound >= sampling.EVERY_ID
-        self.plain = self._simple and self._parent_based and not self.observed
+        self.silent = self._simple and not self.observed
+        self.plain = self.silent and self._parent_based
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
@@ -282,6 +287,8 @@ class Tracer(sdk.Tracer):
         parent = None if above is None else _span_context(above)
         if isinstance(above, Span):
             above.mark_used()
+        if self._off and self._provider.paused:
+            switch.look()
         if self._off:
             return parent or trace_api.INVALID_SPAN_CONTEXT, None, None
         generator = self._id_generator

@@ -21,6 +21,7 @@ ROOT = Path(__file__).resolve().parent.parent.parent
 DIRECTORY = ROOT / ".cache" / "cloud"
 VENV = Path(os.environ.get("MINICLOUD_VENV", ROOT / ".demo" / "venv"))
 WITHIN = 1200  # seconds
+KEPT = ("*.json", "*.jsonl", "oslo-metrics.txt")  # of the cloud's state
 
 
 @pytest.fixture(scope="session", params=["threading", "eventlet"])
@@ -30,11 +31,12 @@ def run(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     return Run(Path(existing)) if existing else Run(record(request.param, tmp_path_factory.mktemp(request.param)))
 
 
-def record(concurrency: str, kept: Path) -> Path:
-    command = [sys.executable, str(ROOT / "examples" / "minicloud"), "record", "--concurrency", concurrency]
-    command += ["--dir", str(DIRECTORY), "--venv", str(VENV)]
+def record(concurrency: str, kept: Path, directory: Path = DIRECTORY, *options: str, command: str = "record") -> Path:
+    """Run the cloud in `directory` and keep what it left in `kept`."""
+    words = [sys.executable, str(ROOT / "examples" / "minicloud"), command, "--concurrency", concurrency]
+    words += ["--dir", str(directory), "--venv", str(VENV), *options]
     with subprocess.Popen(
-        command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+        words, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
     ) as process:
         try:
             output, _ = process.communicate(timeout=WITHIN)
@@ -44,8 +46,8 @@ def record(concurrency: str, kept: Path) -> Path:
     print(output)
     assert process.returncode == 0, output[-6000:]
     for name in ("otlp", "log"):
-        shutil.copytree(DIRECTORY / name, kept / name)
+        shutil.copytree(directory / name, kept / name)
     (kept / "state").mkdir()
-    for path in (*(DIRECTORY / "state").glob("*.json"), *(DIRECTORY / "state").glob("firehose*.jsonl")):
+    for path in (path for kind in KEPT for path in (directory / "state").glob(kind)):
         shutil.copy(path, kept / "state")
     return kept

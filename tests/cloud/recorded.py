@@ -80,6 +80,10 @@ class Drive(NamedTuple):
     def began(self) -> int:
         return int(min(step["began"] for step in self.steps) * 1e9)
 
+    @property
+    def ended(self) -> int:
+        return int(max(step["began"] + step["seconds"] for step in self.steps) * 1e9)
+
 
 class Run:
     """Everything of one concurrency mode."""
@@ -91,6 +95,7 @@ class Run:
         self.password: str = record["password"]
         self.stopped: list[dict[str, Any]] = record["stopped"]
         self.concurrency: str = record["concurrency"]
+        self.case: str = record.get("case", "plain")
         self._no_mercy: list[str] = record["no_mercy"]
         self.message_counts: dict[str, list[dict[str, int]]] = {
             "bare": [drive["messages"] for drive in record["bare"]],
@@ -143,6 +148,12 @@ class Run:
                         data = next(metric[kind] for kind in ("sum", "gauge", "histogram") if kind in metric)
                         found[process].setdefault(metric["name"], []).extend(data.get("dataPoints", ()))
         return found
+
+    @functools.cached_property
+    def others(self) -> list[dict[str, Any]]:
+        """What other tools exported (examples/minicloud/inside/others.py)."""
+        text = (self.directory / "state" / "others.jsonl").read_text()
+        return [json.loads(line) for line in text.splitlines()]
 
     def log(self, name: str) -> str:
         return (self.directory / "log" / f"{name}.log").read_text(errors="replace")

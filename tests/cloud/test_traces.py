@@ -91,15 +91,19 @@ def test_background_work_is_traces_with_names_of_their_own(run: Run) -> None:
             assert BACKGROUND.match(span.name), span
             if span.name.startswith("batch "):  # work for several requests at once says for which
                 assert len(set(span.links) & run.by_id.keys()) > 1, span
-    names = {span.name for span in roots}
-    assert "loop DbDriver._report_state" in names
-    assert [name for name in names if name.startswith("periodic ")]  # which ones were due is chance
+    assert "loop DbDriver._report_state" in {span.name for span in roots}
+
+
+def test_periodic_tasks_have_names(run: Run) -> None:
+    """Which ones were due is chance."""
+    assert [span.name for span in run.spans if not span.parent_id and span.name.startswith("periodic ")]
 
 
 def test_no_span_is_without_its_parent(run: Run) -> None:
-    """Also in traces of the background."""
-    missing = [str(span) for span in run.spans if span.parent_id and span.parent_id not in run.by_id]
-    assert missing == []
+    """Also in traces of the background. At the end the agent's stand-in is killed, maybe in the middle of a call."""
+    ended = run.drives[-1].ended
+    missing = [span for span in run.spans if span.parent_id and span.parent_id not in run.by_id]
+    assert [str(span) for span in missing if span.start < ended] == []
 
 
 def test_names_and_routes_are_few(run: Run) -> None:

@@ -75,6 +75,8 @@ def test_no_messaging_span_is_without_a_message(run: Run) -> None:
     for drive in run.drives:
         for step in drive.steps:
             sent = [s for s in run.trace(step) if s.scope.startswith(RPC) and s.kind in {"CLIENT", "PRODUCER"}]
+            # The firehose ends with the client; neutron tells nova of a deleted port up to two seconds later.
+            sent = [span for span in sent if span.start < drive.ended]
             assert [str(span) for span in sent if span.span_id not in seen] == []
 
 

@@ -47,7 +47,7 @@ def run(tmp_path, *command, code=WORK, launcher=True, **environment):
 
 
 def ours(done):
-    """Return the lines of ours on standard error; the launcher has warnings of its own about other configurators."""
+    """Return the lines of ours on standard error."""
     return [line for line in done.stderr.splitlines() if line.startswith("otel-openstack") or "Traceback" in line]
 
 
@@ -83,7 +83,7 @@ def other_distribution(directory):
 
 def test_the_launcher_starts_a_service_under_its_own_name(tmp_path):
     done = run(tmp_path)
-    assert (done.returncode, done.stdout) == (0, "served otel_openstack.tracing.provider\n")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "served otel_openstack.tracing.provider\n", "")
     spans, metrics = exported(tmp_path / "otlp")
     ((about, span),) = spans
     assert span["name"] == "work"
@@ -281,6 +281,7 @@ log.getLogger("thing").info("ready")
     ours = [line for line in lines if "otel-openstack" in line]
     assert len(ours) == 1
     assert "version 0.1.0 measures nova-thing at level basic; active: " in ours[0]
+    assert "; stepped aside: instrumentors " in ours[0]
     assert "oslo_log" in ours[0]
     assert f"exports traces/metrics: files in {tmp_path}/otlp" in ours[0]
     assert exported(tmp_path / "otlp")[0][0][0]["cloud.region"] == "north"

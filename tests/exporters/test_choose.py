@@ -184,6 +184,28 @@ def test_grpc(grpc_server):
     sink.close()
 
 
+def test_an_instrumentor_of_grpc_makes_no_spans_of_exports(grpc_server, monkeypatch):
+    """They would be exported, and so on; it asks what contrib's asks."""
+    import grpc
+    from opentelemetry.instrumentation.utils import is_instrumentation_enabled
+
+    enabled = []
+
+    class Tracing(grpc.UnaryUnaryClientInterceptor):
+        def intercept_unary_unary(self, continuation, details, request):
+            enabled.append(is_instrumentation_enabled())
+            return continuation(details, request)
+
+    channel = grpc.insecure_channel
+    monkeypatch.setattr(grpc, "insecure_channel", lambda *a, **k: grpc.intercept_channel(channel(*a, **k), Tracing()))
+    _, url = grpc_server
+    sink = choose({"OTEL_EXPORTER_OTLP_PROTOCOL": "grpc", "OTEL_EXPORTER_OTLP_ENDPOINT": url}).traces.sink
+    assert sink.send("traces", SPANS, 1, monotonic() + 5) == (Outcome.DELIVERED, 0)
+    assert enabled == [False]
+    assert is_instrumentation_enabled()
+    sink.close()
+
+
 @pytest.mark.parametrize("mode", ["refusing", "hanging", "blackhole"])
 def test_grpc_is_bounded(mode):
     import time

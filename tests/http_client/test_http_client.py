@@ -309,13 +309,24 @@ def test_secrets_of_a_url_stay(telemetry: Telemetry, server: Server, root: Any) 
     assert not any(word in str(span.attributes) for word in ("password", "abc"))
 
 
-def test_an_exporters_own_requests_are_none(telemetry: Telemetry, server: Server, client: Any, root: Any) -> None:
-    token = context.attach(context.set_value("suppress_instrumentation", True))
+@pytest.mark.parametrize(
+    "key",
+    [
+        "suppress_instrumentation",
+        context._SUPPRESS_INSTRUMENTATION_KEY,  # the SDK's batch processor
+        context._SUPPRESS_HTTP_INSTRUMENTATION_KEY,
+    ],
+)
+def test_an_exporters_own_requests_are_none(
+    telemetry: Telemetry, server: Server, client: Any, root: Any, key: str
+) -> None:
+    token = context.attach(context.set_value(key, True))
     try:
         client(server.url("/v1/traces"))
     finally:
         context.detach(token)
     assert clients(telemetry) == []
+    assert telemetry.points("http.client.request.duration") == []
     assert server.seen[0][2] is None
 
 

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from otel_openstack.patching import inventory
+from otel_openstack.patching.inventory import State
 from otel_openstack.settings import Settings
 from otel_openstack.testing import Telemetry, recording
 from tests.messaging.bus import Bus
@@ -150,6 +151,7 @@ def test_its_own_tracing_switched_on_makes_no_second_span(broker: RabbitMQ) -> N
         finally:
             bus.conf.clear_override("tracing_enabled", "oslo_messaging_tracing")
     assert sorted(span.kind for span in found) == ["CLIENT", "INTERNAL", "SERVER"]
+    assert "oslo.messaging's tracing" in inventory.names(State.ASIDE)
 
 
 def test_a_context_that_its_own_tracing_sent_is_our_parent(broker: RabbitMQ) -> None:

@@ -121,3 +121,35 @@ def test_observed_series_are_bounded():
     points = metrics.testing_points("test.seen")
     assert len(points) == 51
     assert [point.value for point in points if point.attributes == OVERFLOW] == [30]
+
+
+def test_release_lets_go_of_what_is_not_held_bound_and_begins_the_rest_anew(either_way):
+    duration = metrics.histogram("test.duration")
+    bound = duration.bind("kept")
+    for number in range(100):
+        duration.record(1.0, f"a{number}", None, f"Error{number}")
+    bound(1.0)
+    assert instruments._budget.held == 101
+    catalog.release()
+    assert instruments._budget.held == len(duration.series) == 1
+    assert points_of("test.duration") == {}
+    bound(2.0)
+    duration.record(3.0, "kept")
+    duration.record(4.0, "new", None, "Error99")
+    points = points_of("test.duration").values()
+    found = {point.attributes["a"]: (point.count, point.sum, point.min) for point in points}
+    assert found == {"kept": (2, 5.0, 2.0), "new": (1, 4.0, 4.0)}
+    assert {point.attributes.get("error.type") for point in points} == {None, "Error99"}
+    assert instruments._budget.held == 2
+
+
+def test_release_of_what_overflowed_makes_room_again():
+    small = metrics.counter("test.small")
+    for number in range(60):
+        small.add(1, str(number))
+    assert any(point.attributes == OVERFLOW for point in points_of("test.small").values())
+    catalog.release()
+    for number in range(50):
+        small.add(1, str(number))
+    assert len(points_of("test.small")) == 50
+    assert not any(point.attributes == OVERFLOW for point in points_of("test.small").values())

@@ -15,7 +15,7 @@ from otel_openstack import settings
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, guard, inventory, when_imported
 from otel_openstack.patching import guard as guard_function
-from otel_openstack.patching.guard import LIMIT, failures
+from otel_openstack.patching.guard import LIMIT, failures, reset, resume, suspend
 from otel_openstack.patching.inventory import State
 
 SOURCE = """
@@ -235,3 +235,36 @@ def test_a_warning_at_import_is_shown_for_the_line_that_imports(tmp_path, monkey
             sys.modules.pop(name, None)
     assert len(seen) == 1
     assert record[0].filename.endswith("lib_importer.py")
+
+
+def test_suspended_everything_passes_through_also_what_is_applied_meanwhile_and_a_call_under_way_finishes(library):
+    early, late, undone = Recorder(), Recorder(), Recorder()
+    watch = guard_function("test.failed")
+    Patch("test.early", library, "Library.add", hook=early).install()
+    module = importlib.import_module(library)
+    suspend_inside = Recorder()
+    suspend_inside.before = lambda *_, **__: suspend() or "state"
+    Patch("test.inside", library, "function", hook=suspend_inside).install()
+    gone = Patch("test.undone", library, "Base.inherited", hook=undone)
+    gone.install()
+    ours = module.Base.inherited
+    module.Base.inherited = functools.partialmethod(ours)  # somebody wraps ours, so that undo leaves it there
+    gone.undo()
+    watch.failures, watch.on = LIMIT, False
+    try:
+        assert module.function(1) == (1, None)
+        assert suspend_inside.seen == [("state", (1, None), type(None))]
+        Patch("test.late", library, "Library.static", hook=late).install()
+        assert module.Library().add(1) == 3
+        assert module.Library.static(1) == 1
+        assert early.seen == late.seen == []
+        resume()
+        assert module.Library().add(1) == 3
+        assert module.Library.static(1) == 1
+        assert module.Library().inherited() == "inherited"
+        assert len(early.seen) == len(late.seen) == 2
+        assert undone.seen == []
+        assert not watch.on
+    finally:
+        resume()
+        reset()

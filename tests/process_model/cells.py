@@ -57,7 +57,7 @@ UWSGI = [
 ]  # fmt: skip
 GUNICORN = [
     str(BIN / "gunicorn"), "--bind", "127.0.0.1:{port}", "--workers", "2", "--pythonpath", str(SERVICES),
-    "--config", str(SERVICES / "gunicorn_conf.py"), "--no-control-socket",
+    "-c", str(SERVICES / "gunicorn_conf.py"), "--no-control-socket",
 ]  # fmt: skip
 KINDS: dict[str, Kind] = {
     "uwsgi-lazy": Kind([*UWSGI, "--lazy-apps"], serves=True, site=True),
@@ -127,14 +127,17 @@ def run(kind: str, state: str, *, off: bool = False, end: signal.Signals = signa
 
 
 @contextlib.contextmanager
-def serving(kind: str, sink: Sink, *options: str) -> Iterator[Server]:
-    """Run a service that serves HTTP, with more options on its command line; by force it ends with the context."""
+def serving(kind: str, sink: Sink, *options: str, front: tuple[str, ...] = (), **extra: str) -> Iterator[Server]:
+    """Run a service that serves HTTP, with more options and variables; by force it ends with the context.
+
+    `front` is a command that starts it, such as the launcher.
+    """
     with tempfile.TemporaryDirectory() as directory:
         port = _free_port()
         witness, log = Path(directory, "witness"), Path(directory, "log")
         witness.touch()
-        command = [word.format(port=port) for word in KINDS[kind].command] + list(options)
-        environment = _environment(KINDS[kind], directory, sink, off=False, extra={})
+        command = [*front, *(word.format(port=port) for word in KINDS[kind].command), *options]
+        environment = _environment(KINDS[kind], directory, sink, off=False, extra=extra)
         with log.open("wb") as output:
             process = subprocess.Popen(
                 command, env=environment, stdout=output, stderr=output, start_new_session=True, cwd=directory

@@ -111,3 +111,24 @@ def _threads(pid: int) -> int:
 def _try(server: cells.Server, path: str) -> None:
     with contextlib.suppress(OSError, ValueError):
         server.get(path, timeout=30)
+
+
+def test_a_worker_is_switched_off_and_on_by_a_file(sink, tmp_path):
+    switch = tmp_path / "off"
+    with cells.serving("uwsgi-lazy", sink, "--processes", "1", OTEL_OPENSTACK_SWITCH_FILE=str(switch)) as server:
+        worker = server.get()
+        with_us = _threads(worker)
+        assert sink.wait(lambda: sink.spans_by_pid()[worker] > 0)
+        switch.touch()
+        end = time.monotonic() + 5
+        while _threads(worker) == with_us and time.monotonic() < end:
+            time.sleep(0.05)
+        assert _threads(worker) == with_us - 1
+        assert server.get() == worker
+        switch.unlink()
+        time.sleep(0.6)
+        before = sink.spans_by_pid()[worker]
+        server.get()
+        server.get()
+        assert sink.wait(lambda: sink.spans_by_pid()[worker] > before)
+        server.end()

@@ -21,7 +21,9 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 from otel_openstack.exporters.accounting import Account
 from otel_openstack.tracing import TracerProvider
+from otel_openstack.tracing.attributes import weigh, weigh_text
 from otel_openstack.tracing.queue import Queue
+from otel_openstack.tracing.span import PART_WEIGHT, SPAN_WEIGHT
 from tests.tracing.strategies import plans, play
 
 REMOTE = SpanContext(0xAB << 64, 0xCD, is_remote=True, trace_flags=TraceFlags(1), trace_state=TraceState([("v", "1")]))
@@ -64,6 +66,21 @@ def test_random_calls_give_the_span_of_the_sdk(limits, plan):
     mine = play(ours.get_tracer("s"), plan)
     assert shown(mine) == shown(play(theirs.get_tracer("s"), plan))
     assert shown(mine._readable_span()) == shown(mine)
+    parts = [*mine.events, *mine.links]
+    held = weigh(mine._attributes) + sum(PART_WEIGHT + weigh(part.attributes or {}) for part in parts)
+    held += sum(weigh(link.context.trace_state) for link in mine.links) + weigh_text(mine.status.description)
+    assert mine._weight == SPAN_WEIGHT + held, "the queue's bound holds for what the span holds at its end"
+
+
+@pytest.mark.parametrize("text", ["x" * 10, "x" * 1000])
+def test_what_is_replaced_or_pushed_out_weighs_nothing(text):
+    ours = provider(sampling.ALWAYS_ON, span_limits=sdk.SpanLimits(max_span_attributes=2))
+    span = ours.get_tracer("s").start_span("n", attributes={"a": text})
+    for key in ("a", "a", "b", "c", "d", "d"):
+        span.set_attribute(key, text)
+    span.end()
+    assert dict(span.attributes) == {"c": text, "d": text}
+    assert span._weight == SPAN_WEIGHT + weigh(span._attributes)
 
 
 @pytest.mark.parametrize("parent", [None, REMOTE, SpanContext(1, 2, is_remote=True, trace_flags=TraceFlags(0))])

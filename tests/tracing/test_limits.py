@@ -266,12 +266,13 @@ def test_one_value_is_weighed_by_what_it_holds():
         "\u20ac" * 1000,
         "\U0001f600" * 1000,
         b"x" * 1000,
-        1 << 8000,
         tuple(range(100)),
         {"a": "x" * 999},
     ):
         assert attributes.weigh_value(value) >= 1000 * (2 if value == "\u20ac" * 1000 else 1)
     assert attributes.weigh_value("\U0001f600" * 1000) > 4000
+    assert attributes.weigh_truly({"k" * 1000: 1}) >= attributes.weigh({"k" * 1000: 1}) + 1000
+    assert attributes.weigh_truly({"k": 1 << 8000}) > attributes.weigh({"k": 1 << 8000}) + 1000
 
 
 def test_large_payloads_stay_json(caplog):

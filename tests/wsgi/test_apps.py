@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import importlib
 import sys
+import threading
 import types
 import wsgiref.handlers
 from collections.abc import Iterator
@@ -22,6 +23,8 @@ from paste import deploy
 from otel_openstack import settings, testing
 from otel_openstack.instrumentation import wsgi_apps
 from otel_openstack.instrumentation.wsgi import Edge
+from otel_openstack.patching import inventory
+from otel_openstack.patching.inventory import State
 from otel_openstack.testing import Telemetry
 from tests.wsgi.test_exchange import Server, request
 
@@ -176,5 +179,7 @@ def test_the_tracing_filter_of_oslo_middleware_steps_aside(telemetry: Telemetry)
         filtered = tracing.TracingMiddleware(make_application({}), conf)
         Server(Edge(filtered), request(path="/v2/servers", SCRIPT_NAME=""))
     assert tracing._TRACER_PROVIDER is None
+    assert "oslo.middleware's tracing" in inventory.names(State.ASIDE)
+    assert not any("OtelBatch" in thread.name for thread in threading.enumerate())
     assert (trace.get_tracer_provider(), propagate.get_global_textmap()) == (provider, propagator)
     assert [span.name for span in telemetry.spans()] == ["GET"]

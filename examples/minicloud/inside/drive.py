@@ -19,6 +19,8 @@ import time
 import openstack
 from opentelemetry import trace
 
+PROFILER_KEY = os.environ.get("MINICLOUD_PROFILER_KEY")  # asks osprofiler for a trace of every request
+
 MICROVERSION = "2.96"
 POLL = 0.2  # seconds between two looks at a server
 WITHIN = 120  # seconds for a server to reach a state
@@ -32,6 +34,7 @@ current = contextvars.ContextVar("current step", default=None)
 def main():
     servers, report = int(sys.argv[1]), sys.argv[2]
     count_requests()
+    profile()
     cloud = openstack.connect(compute_api_version=MICROVERSION, compute_default_microversion=MICROVERSION)
     try:
         drive(cloud, servers)
@@ -122,6 +125,7 @@ def at_once(count, work):
     results, errors = [None] * count, []
 
     def run(number):
+        profile()
         try:
             results[number] = work(number)
         except BaseException as error:
@@ -135,6 +139,14 @@ def at_once(count, work):
     if errors:
         raise errors[0]
     return results
+
+
+def profile():
+    """Have keystoneauth sign what this thread asks for, so that services of the same key profile it."""
+    if PROFILER_KEY:
+        from osprofiler import profiler
+
+        profiler.init(PROFILER_KEY)
 
 
 def count_requests():
