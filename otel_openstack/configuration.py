@@ -21,6 +21,7 @@ from opentelemetry.sdk.trace.id_generator import IdGenerator
 from opentelemetry.sdk.trace.sampling import Sampler
 
 from otel_openstack import settings
+from otel_openstack.tracing import limits
 
 OTEL_CONFIG_FILE = "OTEL_CONFIG_FILE"
 SECTION = "otel_openstack"
@@ -94,6 +95,7 @@ def _from_environment(environ: Mapping[str, str]) -> Plan:
     plan = Plan(exporters=environ)
     plan.sampler = _sampler(environ, plan.problems)
     plan.id_generator = _id_generator(environ, plan.problems)
+    plan.limits = limits.of_spans(environ, plan.problems)
     return plan
 
 
@@ -163,8 +165,8 @@ def _from_file(path: str, environ: Mapping[str, str]) -> tuple[Plan, Mapping[str
     plan.sampler = tracers._create_sampler(spans.sampler) if spans and spans.sampler else tracers._DEFAULT_SAMPLER
     if spans is not None:
         plan.id_generator = tracers._create_id_generator(spans.id_generator) if spans.id_generator else None
-        limits = spans.limits if spans.limits is not None else SpanLimitsConfig()
-        plan.limits = tracers._create_span_limits(limits, config.attribute_limits)
+        stated = spans.limits if spans.limits is not None else SpanLimitsConfig()
+        plan.limits = limits.completed(tracers._create_span_limits(stated, config.attribute_limits))
         _translate_processors(spans.processors, exporters, plan)
     points = config.meter_provider
     if points is not None:

@@ -13,7 +13,16 @@ from typing import Any
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
 
-from otel_openstack import __version__, configuration, health, instrumentation, process_metrics, resource, settings
+from otel_openstack import (
+    __version__,
+    configuration,
+    health,
+    instrumentation,
+    process_metrics,
+    resource,
+    scrub,
+    settings,
+)
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import accounting, choose
 from otel_openstack.exporters.accounting import account
@@ -25,7 +34,7 @@ from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
 from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import inheritance, notices, process, stop, switch, worker
+from otel_openstack.runtime import foreign_log, inheritance, notices, process, stop, switch, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -50,6 +59,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
             return False
         choices = choose.choose(plan.exporters)
         problems += choices.problems
+        foreign_log.install()
         resource.state(plan.resource)
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
@@ -265,4 +275,4 @@ def _instrumentors(names: list[str]) -> str:
 def _complain(problems: list[str]) -> None:
     """Write problems to standard error: the service has not set up its log yet, and they must not be lost."""
     for problem in problems:
-        sys.stderr.write(f"otel-openstack: error: {' '.join(problem.split())}\n")
+        sys.stderr.write(f"otel-openstack: error: {' '.join(scrub.text(problem).split())}\n")

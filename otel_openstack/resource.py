@@ -17,7 +17,7 @@ from importlib import metadata
 from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
-from otel_openstack import __version__
+from otel_openstack import __version__, scrub
 from otel_openstack.runtime import inheritance, notices, process
 
 NAMESPACE = "openstack"
@@ -119,7 +119,8 @@ def _build(pid: int) -> Resource:
     # Not Resource.create: its thread pool is green under eventlet, so that it switches in the middle of whatever lock
     # the caller holds (the hub then hangs for ever), and it fails when the interpreter is ending.
     base = Resource({key: value for key, value in found.items() if value})
-    stated = Resource({key: value for key, value in _stated.attributes.items() if not _unnamed(key, value)})
+    told = {key: value for key, value in _stated.attributes.items() if not _unnamed(key, value)}
+    stated = Resource(scrub.attributes(told))  # a detector tells the command line, which may hold a password
     return base.merge(stated)
 
 

@@ -20,7 +20,7 @@ LAYERS = (
     {"instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
-    {"settings", "levels", "semconv"},
+    {"settings", "levels", "semconv", "scrub"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only
 MAY_IMPORT_ALL = {"testing"}

@@ -27,6 +27,7 @@ from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, guard, inventory
+from otel_openstack.tracing.exceptions import REMOTE_TYPE
 
 SEND = "oslo_messaging.rpc.send"
 
@@ -37,9 +38,6 @@ MESSAGES = metrics.counter("messaging.client.sent.messages")
 REPLY_WAIT = metrics.histogram("openstack.rpc.client.reply.wait.duration")
 PACK = metrics.histogram("openstack.rpc.context.pack.duration")
 UNPACK = metrics.histogram("openstack.rpc.context.unpack.duration")
-
-# Where an exception that came back over the wire says what it was at the server.
-REMOTE_TYPE = "_otel_openstack_remote_type"
 
 MOST_ROUTES = 2000
 

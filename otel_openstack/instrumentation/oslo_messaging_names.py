@@ -14,6 +14,8 @@ from typing import Any, NamedTuple
 
 from opentelemetry import propagate
 
+from otel_openstack.tracing import inbound
+
 SCOPE = "otel_openstack.oslo_messaging"
 SYSTEM = "oslo_messaging"
 
@@ -133,7 +135,7 @@ def carrier(context: Any) -> dict[str, str]:
     """Return the propagation keys of a context off the wire; what is no string there is not trusted."""
     if not isinstance(context, Mapping):
         return {}
-    return {key: value for key in fields() if isinstance(value := context.get(key), str)}
+    return {key: value for key in fields() if (value := inbound.header(key, context.get(key))) is not None}
 
 
 def stripped(context: dict[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:

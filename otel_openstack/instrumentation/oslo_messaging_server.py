@@ -79,9 +79,11 @@ def serves(dispatcher: Any, method: object) -> bool:
     if known is None:
         known = set()
         setattr(dispatcher, METHODS, known)
+    if not isinstance(method, str):
+        return False
     if method in known:
         return True
-    if not isinstance(method, str) or not any(hasattr(endpoint, method) for endpoint in dispatcher.endpoints):
+    if not any(hasattr(endpoint, method) for endpoint in dispatcher.endpoints):
         return False
     if len(known) < _MOST_METHODS:
         known.add(method)
@@ -114,6 +116,8 @@ class Process:
 
 def _open(server: Any, message: Any) -> Serving:
     body, context = message.message, message.ctxt
+    if not isinstance(body, dict):  # of a stranger: the server will fail on it
+        body = {}
     topic = names.topic(server._target.topic)
     known = serves(server.dispatcher, body.get("method"))
     method = names.method(body.get("namespace"), topic.base, body.get("method")) if known else UNKNOWN_METHOD

@@ -156,7 +156,7 @@ def of(environ: Mapping[str, Any], known: str | None, path: str, status: int | N
     if known is not None:
         return known
     route = environ.get("routes.route")
-    if route is not None:
+    if isinstance(getattr(route, "routelist", None), list):
         return bounded(prefix(environ) + routes_template(route))
     if path == "/" or (status == OK and _VERSION.fullmatch(path)):
         return path

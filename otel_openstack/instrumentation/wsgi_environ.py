@@ -9,6 +9,7 @@ from typing import Any
 from opentelemetry.propagators.textmap import Getter
 
 from otel_openstack.semconv import attributes as attr
+from otel_openstack.tracing import inbound
 
 FLAG = "otel_openstack.request"
 """Key under which an environ holds the exchange that measures it."""
@@ -16,6 +17,8 @@ FLAG = "otel_openstack.request"
 OTHER = "_OTHER"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 LONGEST = {"path": 1024, "agent": 256, "host": 255, "method": 32}
+LONGEST_NUMBER = 15
+"""Digits of a length: longer ones would spoil the histogram's sum for ever."""
 LONGEST_WAIT = 600.0
 """Seconds; a longer wait in a queue is a clock that is wrong, or a lie."""
 
@@ -23,7 +26,7 @@ LONGEST_WAIT = 600.0
 def method(environ: Mapping[str, Any]) -> str:
     """Return the method, `_OTHER` for one that HTTP does not know."""
     found = environ.get("REQUEST_METHOD")
-    return found if found in METHODS else OTHER
+    return found if isinstance(found, str) and found in METHODS else OTHER
 
 
 def scheme(environ: Mapping[str, Any]) -> str:
@@ -33,10 +36,10 @@ def scheme(environ: Mapping[str, Any]) -> str:
 
 def content_length(environ: Mapping[str, Any]) -> int | None:
     """Return the bytes of the body that the client announced, None where it did not."""
-    try:
-        return max(0, int(environ["CONTENT_LENGTH"]))
-    except (KeyError, ValueError, TypeError):
+    found = environ.get("CONTENT_LENGTH")
+    if not isinstance(found, str) or len(found) > LONGEST_NUMBER or not (found.isascii() and found.isdecimal()):
         return None
+    return int(found)
 
 
 def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,13 +47,13 @@ def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
     found = dict(facts)
     if facts[attr.HTTP_REQUEST_METHOD] == OTHER:
         found[attr.HTTP_REQUEST_METHOD_ORIGINAL] = text(environ.get("REQUEST_METHOD"), LONGEST["method"])
-    path = text(f"{environ.get('SCRIPT_NAME') or ''}{environ.get('PATH_INFO') or ''}", LONGEST["path"])
-    found[attr.URL_PATH] = path or "/"
+    path = text(environ.get("SCRIPT_NAME"), LONGEST["path"]) + text(environ.get("PATH_INFO"), LONGEST["path"])
+    found[attr.URL_PATH] = path[: LONGEST["path"]] or "/"
     _put(found, attr.CLIENT_ADDRESS, environ.get("REMOTE_ADDR"), LONGEST["host"])
     _put(found, attr.USER_AGENT_ORIGINAL, environ.get("HTTP_USER_AGENT"), LONGEST["agent"])
     protocol = environ.get("SERVER_PROTOCOL")
     if isinstance(protocol, str) and protocol.startswith("HTTP/"):
-        _put(found, attr.NETWORK_PROTOCOL_VERSION, protocol[5:], 4)
+        _put(found, attr.NETWORK_PROTOCOL_VERSION, protocol[5:9], 4)
     _put_server(found, environ)
     return found
 
@@ -58,6 +61,7 @@ def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
 def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
     host, port = environ.get("HTTP_HOST"), None
     if isinstance(host, str) and host:
+        host = host.rpartition("@")[2][: LONGEST["host"] + 6]
         name, colon, tail = host.rpartition(":")
         if colon and tail.isdecimal():
             host, port = name, tail
@@ -65,12 +69,12 @@ def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
         host, port = environ.get("SERVER_NAME"), environ.get("SERVER_PORT")
     _put(found, attr.SERVER_ADDRESS, host.strip("[]") if isinstance(host, str) else None, LONGEST["host"])
     port = port or environ.get("SERVER_PORT")
-    if isinstance(port, str) and port.isdecimal() and len(port) <= 5:  # noqa: PLR2004 digits of a port
+    if isinstance(port, str) and len(port) <= 5 and port.isascii() and port.isdecimal():  # noqa: PLR2004 digits of a port
         found[attr.SERVER_PORT] = int(port)
 
 
 def _put(found: dict[str, Any], name: str, value: Any, longest: int) -> None:
-    if value:
+    if isinstance(value, str) and value:
         found[name] = text(value, longest)
 
 
@@ -107,8 +111,8 @@ class _EnvironGetter(Getter[Mapping[str, Any]]):
     """Reads request headers from an environ, for propagators."""
 
     def get(self, carrier: Mapping[str, Any], key: str) -> list[str] | None:
-        value = carrier.get("HTTP_" + key.upper().replace("-", "_"))
-        return [value] if isinstance(value, str) else None
+        value = inbound.header(key, carrier.get("HTTP_" + key.upper().replace("-", "_")))
+        return None if value is None else [value]
 
     def keys(self, carrier: Mapping[str, Any]) -> list[str]:
         return [

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Iterator
 from math import inf
 from typing import Any, Protocol
 
-from otel_openstack import levels
+from otel_openstack import levels, scrub
 from otel_openstack.metrics import cells
 from otel_openstack.metrics.cells import Cell, Record
 from otel_openstack.runtime import originals
@@ -20,6 +20,8 @@ Snapshot = list[tuple[Labels, Cell]]
 
 PROCESS_LIMIT = 4000
 """The most series of all instruments together, beside one overflow series for each instrument."""
+LONGEST_LABEL = 512
+"""Characters of a label."""
 ERROR_TYPES_LIMIT = 30
 ERROR_TYPE = "error.type"
 OTHER = "_OTHER"
@@ -167,7 +169,7 @@ class Instrument:
         missing = len(self.model.attributes) - len(given)
         if missing < 0:
             raise ValueError(f"{self.name} has the attributes {self.model.attributes}, not {len(given)} labels")
-        labels = tuple(_plain(label) for label in given) + (None,) * missing
+        labels = tuple(_clean(_plain(label)) for label in given) + (None,) * missing
         place = self._error_place
         if place is None or labels[place] is None or labels[place] in self._error_types:
             return labels
@@ -357,6 +359,11 @@ _budget = _Budget()
 def group(name: str) -> str | None:
     """Return the group whose level governs the instrument `name`."""
     return next((group for prefix, group in GROUPS if name.startswith(prefix)), None)
+
+
+def _clean(label: Label) -> Label:
+    """Bound a text, and take out what is secret in it: the last guard, for labels are classes, routes and names."""
+    return scrub.text(label[:LONGEST_LABEL]) if isinstance(label, str) else label
 
 
 def _plain(label: Any) -> Label:

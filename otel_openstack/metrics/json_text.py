@@ -13,6 +13,7 @@ from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histog
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from otel_openstack import scrub
 from otel_openstack.metrics import cells
 from otel_openstack.metrics.instruments import Labels
 from otel_openstack.metrics.streams import Batch, Stream
@@ -57,7 +58,7 @@ def attributes(mapping: Mapping[str, Any] | None) -> str:
     out = []
     for key, value in (mapping or {}).items():
         try:
-            out.append(key_value(key, value))
+            out.append(key_value(key, scrub.rule(key)(value)))
         except TypeError:
             continue
     return f"[{','.join(out)}]"

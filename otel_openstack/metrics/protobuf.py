@@ -15,6 +15,7 @@ from opentelemetry.sdk.metrics.export import ExponentialHistogram, Gauge, Histog
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from otel_openstack import scrub
 from otel_openstack.metrics import cells
 from otel_openstack.metrics.instruments import Labels
 from otel_openstack.metrics.streams import Batch, Stream
@@ -92,7 +93,7 @@ def attributes(tag: bytes, mapping: Mapping[str, Any] | None) -> bytes:
     out = []
     for key, value in (mapping or {}).items():
         try:
-            out.append(key_value(tag, key, value))
+            out.append(key_value(tag, key, scrub.rule(key)(value)))
         except (TypeError, AttributeError):
             continue
     return b"".join(out)

@@ -15,7 +15,7 @@ from opentelemetry.sdk.metrics.view import View
 from opentelemetry.sdk.resources import Resource
 
 from otel_openstack import resource as resources
-from otel_openstack.metrics import catalog, points, sdk_seam
+from otel_openstack.metrics import catalog, foreign_points, points, sdk_seam
 from otel_openstack.metrics.catalog import Observable
 from otel_openstack.metrics.cells import Record
 from otel_openstack.metrics.changes import Changes
@@ -136,7 +136,7 @@ class Joint:
         if switch.off:
             return None
         resource = self._resource()
-        theirs = self._theirs(metric_reader, timeout_millis=timeout_millis)
+        theirs = foreign_points.scrubbed(self._theirs(metric_reader, timeout_millis=timeout_millis))
         return points.merged(theirs, resource, self._batches(metric_reader))
 
     def collected(self, reader: PullReader, *, changed_only: bool) -> Collected:

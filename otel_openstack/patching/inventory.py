@@ -6,7 +6,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import Enum
 
+from otel_openstack import scrub
 from otel_openstack.runtime import notices
+
+LONGEST = 500
+"""Characters of a reason."""
 
 
 class State(Enum):
@@ -35,7 +39,7 @@ _announced = False
 
 def note(name: str, state: State, reason: str = "") -> None:
     """Record the state of the patch called `name`."""
-    _entries[name] = Entry(name, state, reason)
+    _entries[name] = Entry(name, state, scrub.text(reason[:LONGEST]))
 
 
 def aside(name: str, reason: str) -> None:

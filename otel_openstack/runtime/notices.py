@@ -11,20 +11,23 @@ import logging
 import sys
 import time
 
+from otel_openstack import scrub
 from otel_openstack.runtime import originals, process
 
 LOGGER = "otel_openstack"
 PREFIX = "otel-openstack: "
+LONGEST = 4096
+"""Characters of a line."""
 LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 _native: set[int] = set()
 
 
 def say(level: str, message: str) -> None:
-    """Write one line. `level` is debug, info, warning or error. Never raises."""
-    text = PREFIX + " ".join(message.split())
+    """Write one line, without secrets. `level` is debug, info, warning or error. Never raises."""
     number = LEVELS.get(level, logging.INFO)
     try:
+        text = PREFIX + " ".join(scrub.text(message[:LONGEST]).split())
         if originals.get_ident() in _native and (originals.is_green() or "uwsgi" in sys.modules):
             _write(number, text)
         else:

@@ -19,7 +19,7 @@ from opentelemetry.trace import Status
 from otel_openstack.tracing.events import SCOPE as EVENT_SCOPE
 from otel_openstack.tracing.events import LogEvent
 from otel_openstack.tracing.span import EventRecord, Extra, LinkRecord, Span
-from otel_openstack.tracing.wire import Attributes, field, text, varint
+from otel_openstack.tracing.wire import Attributes, as_it_is, field, text, varint
 
 if TYPE_CHECKING:
     from otel_openstack.tracing.tracer import Tracer
@@ -87,8 +87,8 @@ class SpanEncoder:
 
     def __init__(self) -> None:
         self._attributes = Attributes(b"\x4a")  # Span.attributes = 9
-        self._event_attributes = Attributes(b"\x1a")  # Event.attributes = 3
-        self._link_attributes = Attributes(b"\x22")  # Link.attributes = 4
+        self._event_attributes = Attributes(b"\x1a", as_it_is)  # Event.attributes = 3, scrubbed when recorded
+        self._link_attributes = Attributes(b"\x22", as_it_is)  # Link.attributes = 4
         self._names: dict[tuple[str, Any], bytes] = {}
         self._envelope = _Envelope()
 
@@ -149,7 +149,7 @@ class SpanEncoder:
     def _name(self, span: Span) -> bytes:
         if len(self._names) >= MOST_NAMES:
             self._names.clear()
-        made = field(b"\x2a", text(span._name)) + b"\x30" + varint(span._kind.value + 1)  # name = 5, kind = 6
+        made = field(b"\x2a", text(span.name)) + b"\x30" + varint(span._kind.value + 1)  # name = 5, kind = 6
         if len(made) <= 2 * MOST_NAMES:
             self._names[span._name, span._kind] = made
         return made

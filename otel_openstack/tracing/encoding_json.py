@@ -15,11 +15,13 @@ from typing import TYPE_CHECKING, Any
 from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 
+from otel_openstack import scrub
 from otel_openstack.tracing.encoding import HAS_REMOTE, IS_REMOTE, SLICE, Encoded
 from otel_openstack.tracing.events import SCOPE as EVENT_SCOPE
 from otel_openstack.tracing.events import LogEvent
+from otel_openstack.tracing.limits import MOST_NAME
 from otel_openstack.tracing.span import EventRecord, Extra, LinkRecord, Span
-from otel_openstack.tracing.wire import INT64_HIGH, INT64_LOW, MOST_KEYS, MOST_TEXT, MOST_VALUES
+from otel_openstack.tracing.wire import INT64_HIGH, INT64_LOW, MOST_KEYS, MOST_TEXT, MOST_VALUES, Rule, as_it_is
 
 if TYPE_CHECKING:
     from otel_openstack.tracing.tracer import Tracer
@@ -78,8 +80,9 @@ def key_value(key: str, value: Any) -> str:
 class Attributes:
     """Encodes attributes as a JSON array, with a bounded cache of texts and integers per key. For one thread."""
 
-    def __init__(self) -> None:
-        self._keys: dict[str, tuple[dict[str, str], dict[int, str]]] = {}
+    def __init__(self, rule: Rule = scrub.rule) -> None:
+        self._rule = rule
+        self._keys: dict[str, tuple[dict[str, str], dict[int, str], Callable[[Any], Any]]] = {}
 
     def encode(self, attributes: Mapping[str, Any]) -> str:
         """Return the array; an attribute that cannot be encoded is left out, as the SDK does."""
@@ -88,29 +91,32 @@ class Attributes:
             known = self._keys.get(key) or self._learn(key)
             kind = type(value)
             if kind is str or kind is int:
-                cache: dict[Any, str] = known[kind is int]
+                cache: Any = known[kind is int]
                 found = cache.get(value)
                 if found is None:
-                    found = self._encode(key, value)
-                    if len(cache) < MOST_VALUES and len(found) <= MOST_TEXT:
-                        cache[value] = found
+                    found = self._encode(key, value, known[2], cache)
             else:
-                found = self._encode(key, value)
+                found = self._encode(key, value, known[2])
             if found:
                 parts.append(found)
         return f"[{','.join(parts)}]"
 
-    def _learn(self, key: str) -> tuple[dict[str, str], dict[int, str]]:
+    def _learn(self, key: str) -> tuple[dict[str, str], dict[int, str], Callable[[Any], Any]]:
         if len(self._keys) >= MOST_KEYS:
             self._keys.clear()
-        known = self._keys[key] = ({}, {})
+        known = self._keys[key] = ({}, {}, self._rule(str(key)[:MOST_NAME]))
         return known
 
-    def _encode(self, key: str, value: Any) -> str:
+    def _encode(self, key: str, value: Any, rule: Callable[[Any], Any], cache: dict[Any, str] | None = None) -> str:
         try:
-            return key_value(key, value)
+            clean = rule(value)
+            made = key_value(str(key)[:MOST_NAME], clean)
         except (TypeError, ValueError, RecursionError):
             return ""
+        # A secret is not kept as the key of what it became.
+        if cache is not None and clean is value and len(cache) < MOST_VALUES and len(made) <= MOST_TEXT:
+            cache[value] = made
+        return made
 
 
 class _Envelope:
@@ -144,6 +150,7 @@ class SpanEncoder:
 
     def __init__(self) -> None:
         self._attributes = Attributes()
+        self._recorded = Attributes(as_it_is)  # of events and links, scrubbed when recorded
         self._envelope = _Envelope("resourceSpans", "scopeSpans", "spans")
 
     def encode(self, spans: Sequence[Span], pause: Callable[[], object]) -> Encoded:
@@ -179,7 +186,7 @@ class SpanEncoder:
             (
                 f'{{"traceId":"{trace_id:032x}","spanId":"{span._span_id:016x}"{above},"flags":{REMOTE[remote]}',
                 f',"traceState":{string(",".join(f"{k}={v}" for k, v in state.items()))}' if state else "",
-                f',"name":{string(span._name)},"kind":{span._kind.value + 1}',
+                f',"name":{string(span.name)},"kind":{span._kind.value + 1}',
                 f',"startTimeUnixNano":"{span._start_time:d}","endTimeUnixNano":"{span._end_time:d}"',
                 f',"attributes":{self._attributes.encode(span._attributes)}',
                 "" if extra is None else self._extra(extra),
@@ -202,7 +209,7 @@ class SpanEncoder:
         )
 
     def _event(self, record: EventRecord) -> str:
-        attributes = self._attributes.encode(record.attributes)
+        attributes = self._recorded.encode(record.attributes)
         dropped = _count("droppedAttributesCount", record.dropped)
         return (
             f'{{"timeUnixNano":"{record.timestamp:d}","name":{string(record.name)},"attributes":{attributes}{dropped}}}'
@@ -210,7 +217,7 @@ class SpanEncoder:
 
     def _link(self, record: LinkRecord) -> str:
         context = record.context
-        attributes = self._attributes.encode(record.attributes)
+        attributes = self._recorded.encode(record.attributes)
         dropped = _count("droppedAttributesCount", record.dropped)
         ids = f'"traceId":"{context.trace_id:032x}","spanId":"{context.span_id:016x}"'
         return f'{{{ids},"attributes":{attributes},"flags":{REMOTE[context.is_remote]}{dropped}}}'

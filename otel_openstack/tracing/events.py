@@ -11,6 +11,7 @@ from opentelemetry.trace import SpanContext
 
 from otel_openstack.exporters.accounting import account
 from otel_openstack.runtime import process, worker
+from otel_openstack.tracing import limits
 from otel_openstack.tracing.attributes import clean, weigh
 from otel_openstack.tracing.queue import Queue
 
@@ -18,7 +19,8 @@ REQUEST = "openstack.request"
 SCOPE = "otel_openstack.events"
 EVENT_WEIGHT = 400
 MOST_BYTES = 1024 * 1024
-MOST_ATTRIBUTES = 128
+
+_limits = limits.of_logs()
 
 
 class LogEvent:
@@ -29,8 +31,11 @@ class LogEvent:
     def __init__(self, name: str, time: int, attributes: Mapping[str, Any], context: SpanContext) -> None:
         self.name = name
         self.time = time
-        self.attributes, _ = clean(attributes, MOST_ATTRIBUTES, None)
+        self.attributes, _ = clean(attributes, _limits.attributes, _limits.length)
         self.trace_id, self.span_id, self.flags = context.trace_id, context.span_id, int(context.trace_flags)
+        self.reweigh()
+
+    def reweigh(self) -> None:
         self._weight = EVENT_WEIGHT + weigh(self.attributes)
 
 

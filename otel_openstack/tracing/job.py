@@ -57,6 +57,7 @@ class QueueJob:
     def run(self, deadline: float, final: bool) -> None:
         """Send what waits until `deadline`; what is refused stays for the next run."""
         if originals.monotonic() < self._not_before and not final:
+            self._queue.weigh()
             return
         while originals.monotonic() < deadline:
             request = self._unsent or self._next()
@@ -66,6 +67,7 @@ class QueueJob:
             outcome = accounting.send(self._sink, self._signal, request.payload, request.items, deadline)
             if outcome is Outcome.RETRY:
                 self._wait()
+                self._queue.weigh()
                 return
             self._unsent = None
             self._pause = 0.0

@@ -19,9 +19,9 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode
 
 from otel_openstack import __version__, settings
-from otel_openstack.tracing import background, events, scrub
+from otel_openstack.tracing import background, events, exceptions
 from otel_openstack.tracing.api_seam import SPAN_KEY, SUPPRESS_KEYS, get_context, reset_context, set_context
-from otel_openstack.tracing.span import CurrentSpan, Dropped, Span, add_item, exception_type, set_item
+from otel_openstack.tracing.span import CurrentSpan, Dropped, Span, add_item, set_item
 from otel_openstack.tracing.totals import Totals
 
 TOTALS_KEY = create_key("otel-openstack-totals")
@@ -151,7 +151,9 @@ class Operation:
             self._attributes.update(totals.sizes())
             self._attributes.update(summed)
             if error is not None:
-                self._attributes.setdefault("error.type", error if isinstance(error, str) else exception_type(error))
+                self._attributes.setdefault(
+                    "error.type", error if isinstance(error, str) else exceptions.type_name(error)
+                )
             events.request(self.span.get_span_context(), self._attributes, duration, end_time_ns)
 
 
@@ -181,7 +183,10 @@ def root(
     if above is None:
         above = Context()
         if carrier is not None:
-            above = propagate.extract(carrier, above)
+            try:
+                above = propagate.extract(carrier, above)
+            except Exception:  # a propagator that fails on what a stranger sent
+                above = Context()
     return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)
 
 
@@ -332,7 +337,7 @@ def _fail(span: trace_api.Span, error: BaseException | str) -> None:
         span.set_attribute("error.type", error)
         span.set_status(Status(StatusCode.ERROR))
         return
-    kind, text = exception_type(error), scrub.message(str(error))
+    kind, text = exceptions.type_name(error), exceptions.message(error)
     span.set_attribute("error.type", kind)
     span.add_event("exception", {"exception.type": kind, "exception.message": text})
     span.set_status(Status(StatusCode.ERROR, text))

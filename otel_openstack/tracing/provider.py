@@ -24,6 +24,7 @@ from otel_openstack import resource as resources
 from otel_openstack import settings
 from otel_openstack.exporters.accounting import account
 from otel_openstack.runtime import process, worker
+from otel_openstack.tracing import limits
 from otel_openstack.tracing.ids import ProcessIdGenerator
 from otel_openstack.tracing.queue import Queue
 from otel_openstack.tracing.span import Span
@@ -61,7 +62,7 @@ class TracerProvider(sdk.TracerProvider):
             resource=resource or Resource.get_empty(),
             shutdown_on_exit=shutdown_on_exit,
             id_generator=id_generator or ProcessIdGenerator(),
-            span_limits=span_limits,
+            span_limits=limits.of_spans() if span_limits is None else span_limits,
             **others,
         )
         self.limits = self._span_limits

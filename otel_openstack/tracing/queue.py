@@ -26,6 +26,9 @@ class Weighed(Protocol):
 
     _weight: int
 
+    def reweigh(self) -> None:
+        """Set `_weight` to what the record truly holds."""
+
 
 class Queue:
     """Finished records of one signal.
@@ -47,6 +50,7 @@ class Queue:
     def clear(self) -> None:
         """Start at zero, as a forked child must: what waits belongs to the parent."""
         self._items: deque[Any] = deque()
+        self._weighed = 0
         self.append = self._items.append
         self.room = 0 if self._closed else self.most_bytes
         self._rearm()
@@ -90,8 +94,27 @@ class Queue:
         except IndexError:
             pass
         self.room += weight
+        self._weighed = max(0, self._weighed - len(items))
         self._rearm()
         return items
+
+    def weigh(self) -> None:
+        """Weigh truly what came since the last look, and drop the newest above the bound. The export thread only.
+
+        For as long as nothing is taken, since the collector takes nothing: code that ends spans only estimates.
+        """
+        items = self._items
+        for place in range(self._weighed, len(items)):
+            item = items[place]
+            before = item._weight
+            item.reweigh()
+            self.room -= item._weight - before
+        self._weighed = len(items)
+        while self.room < 0 and items:
+            self.room += items.pop()._weight
+            self._weighed = len(items)
+            self.account.drop(1, FULL)
+        self._rearm()
 
     def __len__(self) -> int:
         return len(self._items)

@@ -27,10 +27,22 @@ from opentelemetry.sdk.util import BoundedList
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
 from opentelemetry.trace import NonRecordingSpan, SpanContext, Status, StatusCode, TraceFlags, TraceState
 
+from otel_openstack import scrub
 from otel_openstack.runtime.process import ensure
-from otel_openstack.tracing import ids, scrub
+from otel_openstack.tracing import exceptions, ids
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, reset_context, set_context
-from otel_openstack.tracing.attributes import ENTRY_WEIGHT, TEXTLESS, clean, weigh, weigh_value, weigh_values
+from otel_openstack.tracing.attributes import (
+    ENTRY_WEIGHT,
+    TEXTLESS,
+    clean,
+    clean_value,
+    weigh,
+    weigh_text,
+    weigh_truly,
+    weigh_value,
+    weigh_values,
+)
+from otel_openstack.tracing.limits import MOST_NAME, MOST_SPAN_BYTES
 from otel_openstack.tracing.sampling import LOW_BITS
 
 if TYPE_CHECKING:
@@ -46,7 +58,7 @@ UNSET = Status(StatusCode.UNSET)
 # One object for each value, so that the usual ones are known by identity.
 FLAGS = tuple(TraceFlags(value) for value in range(4))
 RANDOM_ONLY, SAMPLED_RANDOM = FLAGS[2], FLAGS[3]
-NO_STATE = TraceState.get_default()
+NO_STATE = SpanContext(1, 1, is_remote=False).trace_state  # the one that every context without a state has
 
 # Contexts forbid changes; these fill one that nobody else has seen yet. The second, for a new key, is the quicker one.
 set_item = dict.__setitem__
@@ -206,8 +218,14 @@ class Span(Record, sdk.Span):
         return UNSET if extra is None or extra.status is None else extra.status
 
     @property
+    def name(self) -> str:
+        name = self._name
+        return scrub.text(name[:MOST_NAME]) if isinstance(name, str) else name
+
+    @property
     def attributes(self) -> Mapping[str, Any]:
-        return MappingProxyType(self._attributes)
+        """What leaves of them: a copy without secrets."""
+        return MappingProxyType(scrub.attributes(self._attributes))
 
     @property
     def events(self) -> Sequence[sdk.Event]:
@@ -286,15 +304,15 @@ class Span(Record, sdk.Span):
             logger.warning("invalid key `%s`. must be non-empty string. Dropping key from attributes.", key)
             self._extras().dropped_attributes += 1
             return
-        cleaned, _ = clean({key: value}, None, self._tracer.limits.max_span_attribute_length)
-        self._store(key, cleaned[key])
+        self._store(key, clean_value(value, self._tracer.limits.max_span_attribute_length))
 
     def _store(self, key: str, value: Any) -> None:
         """Set a cleaned value under the limit of the number of attributes: the oldest makes room."""
         attributes, most = self._attributes, self._tracer.most
         if key in attributes:  # the SDK moves a key that is set again to the end
             self._weight -= weigh_value(attributes.pop(key))
-        if most == 0:
+        weight = weigh_value(value)
+        if most == 0 or self._weight + weight > MOST_SPAN_BYTES:
             self._extras().dropped_attributes += 1
             return
         while len(attributes) >= most:
@@ -303,7 +321,7 @@ class Span(Record, sdk.Span):
             self._weight -= weigh_value(attributes.pop(oldest))
             self._extras().dropped_attributes += 1
         attributes[key] = value
-        self._weight += weigh_value(value)
+        self._weight += weight
 
     def _adopt(self, attributes: Mapping[str, Any] | None, tracer: Tracer) -> None:
         """Take the attributes given at the start."""
@@ -333,6 +351,16 @@ class Span(Record, sdk.Span):
         if dropped:
             self._extras().dropped_attributes += dropped
 
+    def reweigh(self) -> None:
+        """Count what the quick paths only estimate: wide characters, long names and keys, integers beyond 64 bits."""
+        extra = self._extra
+        self._weight = SPAN_WEIGHT + weigh_truly(self._attributes) + weigh_text(str(self._name))
+        if extra is not None:
+            self._weight += weigh_text(extra.status.description) if extra.status else 0
+            self._weight += sum(PART_WEIGHT + weigh(event.attributes) for event in tuple(extra.events))
+            for link in tuple(extra.links):
+                self._weight += PART_WEIGHT + weigh(link.attributes) + weigh(link.context.trace_state)
+
     def mark_used(self) -> None:
         """Note that something was started under this span: it cannot be dropped any more."""
         self._used = True
@@ -355,10 +383,15 @@ class Span(Record, sdk.Span):
             return
         limits = self._tracer.limits
         kept, dropped = clean(attributes, limits.max_event_attributes, limits.max_attribute_length)
-        extra = self._extras()
+        self._keep_event(name, scrub.attributes(kept), dropped, timestamp)
+
+    def _keep_event(self, name: str, kept: dict[str, Any], dropped: int, timestamp: int | None) -> None:
+        """Keep an event whose attributes are clean and scrubbed, as far as the limits go: the oldest make room."""
+        extra, most = self._extras(), self._tracer.limits.max_events
+        name = scrub.text(name[:MOST_NAME]) if isinstance(name, str) else name
         extra.events.append(EventRecord(name, time_ns() if timestamp is None else timestamp, kept, dropped))
         self._weight += PART_WEIGHT + weigh(kept)
-        if limits.max_events is not None and len(extra.events) > limits.max_events:
+        while extra.events and (self._weight > MOST_SPAN_BYTES or (most is not None and len(extra.events) > most)):
             self._weight -= PART_WEIGHT + weigh(extra.events.pop(0).attributes)
             extra.dropped_events += 1
 
@@ -370,12 +403,14 @@ class Span(Record, sdk.Span):
             logger.warning("Tried calling %s on an ended span.", "_add_link")
             return
         limits = self._tracer.limits
-        kept, dropped = clean(attributes, limits.max_link_attributes, limits.max_attribute_length)
+        cleaned, dropped = clean(attributes, limits.max_link_attributes, limits.max_attribute_length)
+        kept, most = scrub.attributes(cleaned), limits.max_links
         extra = self._extras()
         extra.links.append(LinkRecord(context, kept, dropped))
-        self._weight += PART_WEIGHT + weigh(kept)
-        if limits.max_links is not None and len(extra.links) > limits.max_links:
-            self._weight -= PART_WEIGHT + weigh(extra.links.pop(0).attributes)
+        self._weight += PART_WEIGHT + weigh(kept) + weigh(context.trace_state)
+        while extra.links and (self._weight > MOST_SPAN_BYTES or (most is not None and len(extra.links) > most)):
+            oldest = extra.links.pop(0)
+            self._weight -= PART_WEIGHT + weigh(oldest.attributes) + weigh(oldest.context.trace_state)
             extra.dropped_links += 1
 
     def update_name(self, name: str) -> None:
@@ -383,7 +418,7 @@ class Span(Record, sdk.Span):
         if self._end_time is not None:
             logger.warning("Tried calling %s on an ended span.", "update_name")
             return
-        self._name = name
+        self._name = name[:MOST_NAME] if isinstance(name, str) else name
 
     def set_status(self, status: Status | StatusCode, description: str | None = None) -> None:
         """Set the outcome by the SDK's rules: OK is final, UNSET is ignored. Descriptions are scrubbed."""
@@ -393,7 +428,8 @@ class Span(Record, sdk.Span):
         if isinstance(status, Status):
             if description is not None:
                 logger.warning(
-                    "Description %s ignored. Use either `Status` or `(StatusCode, Description)`", description
+                    "Description %s ignored. Use either `Status` or `(StatusCode, Description)`",
+                    exceptions.limited(str(description)),
                 )
             code, description = status.status_code, status.description
         elif isinstance(status, StatusCode):
@@ -402,9 +438,13 @@ class Span(Record, sdk.Span):
             return
         if code is StatusCode.UNSET or self.status.status_code is StatusCode.OK:
             return
-        self._extras().status = Status(
-            code, scrub.message(description) if isinstance(description, str) else description
-        )
+        self._keep_status(code, exceptions.limited(description) if isinstance(description, str) else description)
+
+    def _keep_status(self, code: StatusCode, description: str | None) -> None:
+        extra = self._extras()
+        before = extra.status
+        extra.status = status = Status(code, description)
+        self._weight += weigh_text(status.description) - weigh_text(before.description if before else None)
 
     def record_exception(
         self,
@@ -417,14 +457,18 @@ class Span(Record, sdk.Span):
         if self._end_time is not None:
             logger.warning("Tried calling %s on an ended span.", "_add_event")
             return
+        limits = self._tracer.limits
         shown: dict[str, Any] = {
-            "exception.type": exception_type(exception),
-            "exception.message": scrub.message(str(exception)),
-            "exception.stacktrace": scrub.stacktrace(exception),
+            "exception.type": exceptions.type_name(exception),
+            "exception.message": exceptions.message(exception),
+            "exception.stacktrace": exceptions.stacktrace(exception),
             "exception.escaped": str(escaped),
         }
-        shown.update(attributes or {})
-        self.add_event("exception", shown, timestamp)
+        if attributes:
+            given, lost = clean(attributes, None, limits.max_attribute_length)
+            shown.update(scrub.attributes(given))
+        kept, dropped = clean(shown, limits.max_event_attributes, limits.max_attribute_length)
+        self._keep_event("exception", kept, dropped + (lost if attributes else 0), timestamp)
 
     # -- its end -------------------------------------------------------------------------------------------------------
 
@@ -460,7 +504,7 @@ class Span(Record, sdk.Span):
         if given.record_exception:
             self.record_exception(error, escaped=escaped)
         if given.set_status_on_exception:
-            self.set_status(Status(StatusCode.ERROR, f"{type(error).__name__}: {error}"))
+            self.set_status(Status(StatusCode.ERROR, exceptions.description(error)))
 
     # -- the SDK's form of it ------------------------------------------------------------------------------------------
 
@@ -468,13 +512,13 @@ class Span(Record, sdk.Span):
         """Return the SDK's read-only span with the same content, limits' counts included."""
         limits = self._tracer.limits
         extra = self._extra or Extra()
-        attributes = BoundedAttributes(limits.max_span_attributes, self._attributes, immutable=True)
+        attributes = BoundedAttributes(limits.max_span_attributes, scrub.attributes(self._attributes), immutable=True)
         attributes.dropped = extra.dropped_attributes
         events: BoundedList[Any] = BoundedList.from_seq(None, self._sdk_events())
         links: BoundedList[Any] = BoundedList.from_seq(None, self._sdk_links())
         events.dropped, links.dropped = extra.dropped_events, extra.dropped_links
         return sdk.ReadableSpan(
-            name=self._name,
+            name=self.name,
             context=self.get_span_context(),
             parent=self.parent,
             resource=self.resource,
@@ -498,7 +542,7 @@ class Span(Record, sdk.Span):
         return [trace_api.Link(r.context, _bounded(r.attributes, r.dropped)) for r in tuple(records)]
 
     def __repr__(self) -> str:
-        return f'{type(self).__name__}(name="{self._name}", context={self.get_span_context()})'
+        return f'{type(self).__name__}(name="{self.name}", context={self.get_span_context()})'
 
 
 class CurrentSpan(Span):
@@ -654,12 +698,6 @@ def _again(template: CurrentSpan) -> Any:
     return template._tracer.start_as_current_span(
         template._name, context, template._kind, template._attributes, links, start_time, *flags
     )
-
-
-def exception_type(error: BaseException) -> str:
-    """Return the class name of `error` with its module, as the conventions ask; builtins stand without one."""
-    kind = type(error)
-    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _bounded(attributes: dict[str, Any], dropped: int) -> BoundedAttributes:

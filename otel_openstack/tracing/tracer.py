@@ -23,7 +23,7 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
 
 from otel_openstack.runtime import switch
 from otel_openstack.runtime.process import ensure
-from otel_openstack.tracing import ids, sampling
+from otel_openstack.tracing import ids, inbound, sampling
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
 from otel_openstack.tracing.attributes import SHORT
 from otel_openstack.tracing.span import (
@@ -255,6 +255,9 @@ class Tracer(sdk.Tracer):
                 trace_id, flags, state = ids.bits(128) or 1, FLAGS[RANDOM], NO_STATE
             else:
                 trace_id, flags, state = parent.trace_id, parent.trace_flags, parent.trace_state
+                if state is not NO_STATE and parent.is_remote:
+                    state = inbound.compact(state)
+                    parent = SpanContext(trace_id, parent.span_id, is_remote=True, trace_flags=flags, trace_state=state)
         if parent is None or not self._parent_based:
             sampled = (trace_id & sampling.LOW_BITS) < self.bound
             flags = FLAGS[sampled | (flags & RANDOM)]

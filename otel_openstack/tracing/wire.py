@@ -1,6 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Protobuf by hand: the few forms of field that OTLP needs, and attributes with a bounded cache of their encodings.
 
+Here secrets are taken out of attributes: a key knows its rule, and only a value that is not in the cache is looked at.
+
 A message is its fields one after the other, each a tag (number << 3 | wire type) and a value. Numbers below 16 make one
 byte of tag; they are written as byte constants where they are used, with the field's name beside them.
 """
@@ -8,8 +10,14 @@ byte of tag; they are written as byte constants where they are used, with the fi
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
+
+from otel_openstack import scrub
+from otel_openstack.tracing.limits import MOST_NAME
+
+Rule = Callable[[str], Callable[[Any], Any]]
+"""Returns for a key what makes of a value the one that may leave."""
 
 # Texts above this are not cached, nor are more distinct values of one key, nor more keys.
 MOST_TEXT = 128
@@ -76,13 +84,23 @@ def key_value(key: str, value: Any) -> bytes:
     return field(b"\x0a", text(str(key))) + field(b"\x12", any_value(value))  # key = 1, value = 2
 
 
+def as_it_is(key: str) -> Callable[[Any], Any]:
+    """Return a rule that changes nothing."""
+    return _same
+
+
+def _same(value: Any) -> Any:
+    return value
+
+
 class _Key:
     """What is known of one attribute key: the field up to a double's bytes, and encodings of its usual values."""
 
-    __slots__ = ("double", "integers", "texts")
+    __slots__ = ("clean", "double", "integers", "texts")
 
-    def __init__(self, tag: bytes, key: str) -> None:
-        name = field(b"\x0a", text(str(key)))  # a key that is no text is converted, as the SDK does
+    def __init__(self, tag: bytes, key: str, rule: Rule) -> None:
+        name = field(b"\x0a", text(str(key)[:MOST_NAME]))  # a key that is no text is converted, as the SDK does
+        self.clean = rule(str(key)[:MOST_NAME])
         self.double = tag + varint(len(name) + 11) + name + b"\x12\x09\x21"
         self.texts: dict[str, bytes] = {}
         self.integers: dict[int, bytes] = {}
@@ -93,10 +111,15 @@ class Attributes:
 
     Values that recur (methods, routes, status codes) come from a cache per key; a key whose values do not recur is
     found out by their number and no longer cached.
+
+    Args:
+        tag: of the field.
+        rule: how values are scrubbed; `as_it_is` for those that were when they were recorded.
     """
 
-    def __init__(self, tag: bytes) -> None:
+    def __init__(self, tag: bytes, rule: Rule = scrub.rule) -> None:
         self._tag = tag
+        self._rule = rule
         self._keys: dict[str, _Key] = {}
 
     def encode(self, attributes: Mapping[str, Any]) -> bytes:
@@ -110,27 +133,29 @@ class Attributes:
             kind = type(value)
             if kind is str:
                 found = known.texts.get(value)
-                parts.append(found if found is not None else self._encode(key, value, known.texts))
+                parts.append(found if found is not None else self._encode(key, value, known, known.texts))
             elif kind is int:
                 found = known.integers.get(value)
-                parts.append(found if found is not None else self._encode(key, value, known.integers))
+                parts.append(found if found is not None else self._encode(key, value, known, known.integers))
             elif kind is float:
                 parts.append(known.double + _double(value))
             else:
-                parts.append(self._encode(key, value, None))
+                parts.append(self._encode(key, value, known, None))
         return b"".join(parts)
 
     def _learn(self, key: str) -> _Key:
         if len(self._keys) >= MOST_KEYS:
             self._keys.clear()
-        known = self._keys[key] = _Key(self._tag, key)
+        known = self._keys[key] = _Key(self._tag, key, self._rule)
         return known
 
-    def _encode(self, key: str, value: Any, cache: dict[Any, bytes] | None) -> bytes:
+    def _encode(self, key: str, value: Any, known: _Key, cache: dict[Any, bytes] | None) -> bytes:
         try:
-            made = field(self._tag, key_value(key, value))
+            clean = known.clean(value)
+            made = field(self._tag, key_value(str(key)[:MOST_NAME], clean))
         except (TypeError, ValueError, RecursionError):
             return b""
-        if cache is not None and len(cache) < MOST_VALUES and len(made) <= MOST_TEXT:
+        # A secret is not kept as the key of what it became.
+        if cache is not None and clean is value and len(cache) < MOST_VALUES and len(made) <= MOST_TEXT:
             cache[value] = made
         return made

@@ -107,3 +107,25 @@ def test_at_level_detailed_every_statement_is_one_span_of_ours(tmp_path):
     _, spans, _ = run(tmp_path, OTEL_OPENSTACK_LEVEL="detailed")
     assert spans[OURS, "SELECT instances"] == STATEMENTS
     assert statements(spans, CONTRIB) == 0
+
+
+SECRETS = """
+import sqlalchemy as sa
+engine = sa.create_engine("sqlite://")
+for statement in ("SELECT 'geheim' FROM missing", 'SELECT "geheim", x\\'aa\\', \\'it\\'\\'s geheim\\''):
+    try:
+        with engine.connect() as connection:
+            connection.exec_driver_sql(statement)
+            connection.execute(sa.text("SELECT :v FROM missing"), {"v": "geheim"})
+    except sa.exc.OperationalError:
+        pass
+"""
+
+
+def test_the_spans_of_contrib_pass_our_scrubber_too(tmp_path, monkeypatch):
+    monkeypatch.setitem(globals(), "WORK", SECRETS)
+    done, spans, _ = run(tmp_path, OTEL_OPENSTACK_INSTRUMENTORS="sqlalchemy")
+    assert spans[CONTRIB, "SELECT"] == 3
+    written = "".join(path.read_text() for path in (tmp_path / "otlp").glob("*.jsonl"))
+    assert "db.statement" in written or "db.query.text" in written
+    assert "geheim" not in written + done.stderr

@@ -4,8 +4,12 @@
 from hypothesis import strategies as st
 from opentelemetry.trace import Link, SpanContext, SpanKind, StatusCode, TraceFlags, TraceState
 
-texts = st.text(max_size=100)  # on both sides of attributes.SHORT
-keys = st.text(min_size=1, max_size=12)
+from otel_openstack import scrub
+
+# Hypothesis draws the literals of the code under test too: what the scrubber takes out is compared elsewhere.
+# Texts on both sides of attributes.SHORT.
+texts = st.text(max_size=100).filter(lambda drawn: scrub.text(drawn) == drawn)
+keys = st.text(min_size=1, max_size=12).filter(lambda drawn: scrub.rule(drawn) is scrub.any_value)
 scalars = st.one_of(
     texts,
     st.booleans(),

@@ -21,7 +21,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanContext, SpanKind, Status,
 
 from otel_openstack.exporters.accounting import Account
 from otel_openstack.tracing import TracerProvider
-from otel_openstack.tracing.attributes import weigh
+from otel_openstack.tracing.attributes import weigh, weigh_text
 from otel_openstack.tracing.queue import Queue
 from otel_openstack.tracing.span import PART_WEIGHT, SPAN_WEIGHT
 from tests.tracing.strategies import plans, play
@@ -68,6 +68,7 @@ def test_random_calls_give_the_span_of_the_sdk(limits, plan):
     assert shown(mine._readable_span()) == shown(mine)
     parts = [*mine.events, *mine.links]
     held = weigh(mine._attributes) + sum(PART_WEIGHT + weigh(part.attributes or {}) for part in parts)
+    held += sum(weigh(link.context.trace_state) for link in mine.links) + weigh_text(mine.status.description)
     assert mine._weight == SPAN_WEIGHT + held, "the queue's bound holds for what the span holds at its end"
 
 
