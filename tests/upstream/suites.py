@@ -1,0 +1,46 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The suites of upstream that are run, and what is known to differ. The wheels carry the same tests as the sdists."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Suite(NamedTuple):
+    """Tests of one library, in one concurrency mode.
+
+    `proof` are prefixes of patches that must have been active. `server` is what its tests talk to, if anything.
+    """
+
+    name: str
+    package: str
+    proof: tuple[str, ...]
+    green: bool = False  # eventlet.monkey_patch() before everything
+    server: str = ""  # mariadb, rabbitmq
+    quick: bool = False  # part of CI
+    left_out: str = ""  # prefix of tests that hang without us as well
+    silent: bool = False  # its tests replace everything below it, so that nothing of ours gets to record
+
+
+SUITES: tuple[Suite, ...] = (
+    Suite("futurist", "futurist.tests", ("futurist.",), quick=True),
+    Suite("futurist green", "futurist.tests", ("futurist.", "eventlet."), green=True),
+    Suite("oslo.middleware", "oslo_middleware.tests", ("oslo_middleware.", "wsgi."), quick=True),
+    Suite("oslo.middleware green", "oslo_middleware.tests", ("oslo_middleware.", "eventlet."), green=True, quick=True),
+    Suite("keystonemiddleware", "keystonemiddleware.tests.unit", ("http_client.", "memcache."), quick=True, silent=True),
+    Suite("keystonemiddleware green", "keystonemiddleware.tests.unit", ("http_client.", "memcache.", "eventlet."),
+          green=True, silent=True),
+    Suite("oslo.db", "oslo_db.tests", ("oslo_db.", "sqlalchemy."), quick=True),
+    # asyncio does not work in a monkey-patched process.
+    Suite("oslo.db green", "oslo_db.tests", ("oslo_db.", "sqlalchemy.", "eventlet."), green=True,
+          left_out="oslo_db.tests.sqlalchemy.test_asyncio_facade.AsyncioFacadeTest."),
+    Suite("oslo.db with MariaDB", "oslo_db.tests", ("oslo_db.", "sqlalchemy."), server="mariadb"),
+    # Upstream's own tests monkey patch: with native threads, that call is taken away.
+    Suite("oslo.messaging", "oslo_messaging.tests", ("oslo_messaging.",)),
+    Suite("oslo.messaging green", "oslo_messaging.tests", ("oslo_messaging.", "eventlet."), green=True),
+    Suite("oslo.messaging with RabbitMQ", "oslo_messaging.tests.functional", ("oslo_messaging.",), server="rabbitmq"),
+)  # fmt: skip
+BY_NAME = {suite.name: suite for suite in SUITES}
+
+# Tests that cannot pass with us by their nature, with the reason; the aim is none.
+KNOWN: dict[str, str] = {}
