@@ -4,7 +4,8 @@
     inside.py REQUEST
 
 REQUEST is a JSON file: package, green, output, left_out (a prefix of ids), done (ids not to run) and modules (only those,
-or null for all). The output has a JSON line when a test starts and one when it ends, and at the end one that says what the distribution did.
+or null for all). The output has a line of JSON when a test starts and one when it ends, and at the end one that says
+what the distribution did.
 """
 
 import collections
@@ -17,6 +18,8 @@ import sys
 import time
 import traceback
 import unittest
+
+import testscenarios
 
 WITHIN = 60  # seconds for one test; then every thread's stack is printed and the process ends
 TEXT = 4000  # characters of an error that are kept
@@ -60,7 +63,7 @@ def chosen(request):
     suite = loader.discover(str(start), top_level_dir=str(top))
     done, modules, left_out = set(request["done"]), request["modules"], request["left_out"]
     seen = collections.Counter()
-    for test in flat(suite):
+    for test in testscenarios.generate_scenarios(flat(suite)):  # the id of each names its scenario
         seen[test.id()] += 1
         test.noted_id = test.id() if seen[test.id()] == 1 else f"{test.id()} #{seen[test.id()]}"
         if test.noted_id in done or (left_out and test.id().startswith(left_out)):
@@ -76,6 +79,9 @@ def flat(suite):
             yield from flat(test)
         else:
             yield test
+
+
+# ruff: noqa: N802 -- unittest's names
 
 
 class Noting(unittest.TestResult):

@@ -79,14 +79,17 @@ class Side:
     def _start(self, request: Path) -> None:
         launcher = [str(environment.VENV / "bin" / "opentelemetry-instrument")] if self.instrumented else []
         command = [*launcher, str(environment.VENV / "bin" / "python"), str(INSIDE), str(request)]
-        with (self.directory / "output.log").open("ab") as log, subprocess.Popen(
-            command,
-            env=self._environment(),
-            cwd=self.directory,
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        ) as process:
+        with (
+            (self.directory / "output.log").open("ab") as log,
+            subprocess.Popen(
+                command,
+                env=self._environment(),
+                cwd=self.directory,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            ) as process,
+        ):
             try:
                 process.wait(WITHIN)
             except subprocess.TimeoutExpired:

@@ -107,9 +107,7 @@ def _modules(tests: list[str]) -> list[str]:
     return sorted({test.partition("(")[0].rpartition(".")[0].rpartition(".")[0] for test in tests})
 
 
-def _problems(
-    suite: Suite, sides: list[Side], without: compare.Outcomes, spans: int, points: int
-) -> list[str]:
+def _problems(suite: Suite, sides: list[Side], without: compare.Outcomes, spans: int, points: int) -> list[str]:
     """Why a run would prove nothing: too few tests, or a distribution that was not at work."""
     bare, ours = sides
     problems = []
@@ -119,9 +117,8 @@ def _problems(
     if bare.activity:
         problems.append("the distribution was active in the run without it")
     states = ours.activity.get("patches", {})
-    for prefix in suite.proof:
-        if not any(name.startswith(prefix) and state == "active" for name, state in states.items()):
-            problems.append(f"no patch of {prefix}* was active")
+    active = tuple(name for name, state in states.items() if state == "active")
+    problems += [f"no patch of {p}* was active" for p in suite.proof if not any(n.startswith(p) for n in active)]
     problems += [f"patch {name} is {state}" for name, state in states.items() if state in {"failed", "off"}]
     if ours.activity.get("level") != "deep" or ours.activity.get("strict"):
         problems.append("not at level deep as in production")
