@@ -3,9 +3,9 @@
 
     inside.py REQUEST
 
-REQUEST is a JSON file: package, green, output, left_out (a prefix of ids), done (ids not to run) and modules (only those,
-or null for all). The output has a line of JSON when a test starts and one when it ends, and at the end one that says
-what the distribution did.
+REQUEST is a JSON file: package, pattern (of files), green, output, left_out (a prefix of ids), done (ids not to run)
+and modules (only those, or null for all). The output has a line of JSON when a test starts and one when it ends, and at the
+end one that says what the distribution did.
 """
 
 import collections
@@ -60,7 +60,7 @@ def chosen(request):
     top = pathlib.Path(module.__file__).parent.parent
     loader = unittest.TestLoader()
     start = top.joinpath(*request["package"].split("."))
-    suite = loader.discover(str(start), top_level_dir=str(top))
+    suite = loader.discover(str(start), request["pattern"], str(top))
     done, modules, left_out = set(request["done"]), request["modules"], request["left_out"]
     seen = collections.Counter()
     for test in testscenarios.generate_scenarios(flat(suite)):  # the id of each names its scenario

@@ -49,7 +49,7 @@ class Side:
         outcomes: dict[str, dict[str, Any]] = {}
         began = time.monotonic()
         for _ in range(STARTS):
-            wanted = {name: getattr(self.suite, name) for name in ("package", "green", "left_out")}
+            wanted = {name: getattr(self.suite, name) for name in ("package", "pattern", "green", "left_out")}
             wanted |= {"output": str(output), "modules": modules, "done": list(outcomes)}
             request.write_text(json.dumps(wanted))
             self._start(request)

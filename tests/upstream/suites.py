@@ -16,6 +16,7 @@ class Suite(NamedTuple):
     package: str
     proof: tuple[str, ...]
     green: bool = False  # eventlet.monkey_patch() before everything
+    pattern: str = "test*.py"
     server: str = ""  # mariadb, rabbitmq
     quick: bool = False  # part of CI
     left_out: str = ""  # prefix of tests that hang without us as well
@@ -23,7 +24,8 @@ class Suite(NamedTuple):
 
 
 SUITES: tuple[Suite, ...] = (
-    Suite("futurist", "futurist.tests", ("futurist.",), quick=True),
+    Suite("futurist", "futurist.tests", ("futurist.",)),
+    Suite("futurist executors", "futurist.tests", ("futurist.",), pattern="test_executors.py", quick=True),
     Suite("futurist green", "futurist.tests", ("futurist.", "eventlet."), green=True),
     Suite("oslo.middleware", "oslo_middleware.tests", ("oslo_middleware.", "wsgi."), quick=True),
     Suite("oslo.middleware green", "oslo_middleware.tests", ("oslo_middleware.", "eventlet."), green=True, quick=True),
@@ -39,6 +41,8 @@ SUITES: tuple[Suite, ...] = (
     # Upstream's own tests monkey patch: with native threads, that call is taken away.
     Suite("oslo.messaging", "oslo_messaging.tests", ("oslo_messaging.",)),
     Suite("oslo.messaging green", "oslo_messaging.tests", ("oslo_messaging.", "eventlet."), green=True),
+    Suite("oslo.messaging RPC", "oslo_messaging.tests.rpc", ("oslo_messaging.", "eventlet."), green=True,
+          pattern="test_[cs]*.py", quick=True),
     Suite("oslo.messaging with RabbitMQ", "oslo_messaging.tests.functional", ("oslo_messaging.",), server="rabbitmq"),
 )  # fmt: skip
 BY_NAME = {suite.name: suite for suite in SUITES}
