@@ -4,8 +4,8 @@
     inside.py REQUEST
 
 REQUEST is a JSON file: package, pattern (of files), green, output, left_out (a prefix of ids), done (ids not to run)
-and modules (only those, or null for all). The output has a line of JSON when a test starts and one when it ends, and at the
-end one that says what the distribution did.
+and modules (only those, or null for all). The output has a line of JSON when a test starts and one when it ends, and at
+the end one that says what the distribution did.
 """
 
 import collections
