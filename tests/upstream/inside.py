@@ -3,7 +3,7 @@
 
     inside.py REQUEST
 
-REQUEST is a JSON file: package, pattern (of files), green, output, left_out (a prefix of ids), done (ids not to run)
+REQUEST is a JSON file: package, pattern (of files), green, output, left_out (prefixes of ids), done (ids not to run)
 and modules (only those, or null for all). The output has a line of JSON when a test starts and one when it ends, and at
 the end one that says what the distribution did.
 """
@@ -61,12 +61,12 @@ def chosen(request):
     loader = unittest.TestLoader()
     start = top.joinpath(*request["package"].split("."))
     suite = loader.discover(str(start), request["pattern"], str(top))
-    done, modules, left_out = set(request["done"]), request["modules"], request["left_out"]
+    done, modules, left_out = set(request["done"]), request["modules"], tuple(request["left_out"])
     seen = collections.Counter()
     for test in testscenarios.generate_scenarios(flat(suite)):  # the id of each names its scenario
         seen[test.id()] += 1
         test.noted_id = test.id() if seen[test.id()] == 1 else f"{test.id()} #{seen[test.id()]}"
-        if test.noted_id in done or (left_out and test.id().startswith(left_out)):
+        if test.noted_id in done or test.id().startswith(left_out):
             continue
         if modules is None or type(test).__module__ in modules:
             yield test
