@@ -10,7 +10,6 @@ state/record.json:
      "no_mercy": [names of services whose workers uWSGI had to kill when there was no distribution],
      "case": name of the case in cases.py, if it is one; without a bare run then,
      "deep": {"steps": [...], ...} of the run at level deep,
-     "password": of everything, to search for,
      "secrets": {name: value} in the files of the configuration}
 """
 
@@ -63,8 +62,7 @@ def _run_case(cloud: Cloud) -> None:
 
 
 def _write(cloud: Cloud, **result: Any) -> None:
-    secrets = secrets_of.configuration(cloud)
-    result |= {"concurrency": cloud.options.concurrency, "password": cloud.password, "secrets": secrets}
+    result |= {"concurrency": cloud.options.concurrency, "secrets": secrets_of.configuration(cloud)}
     (cloud.state / "record.json").write_text(json.dumps(result, indent=1))
 
 
@@ -75,17 +73,19 @@ def _deep(cloud: Cloud) -> dict[str, Any]:
     cloud.options = replace(cloud.options, environment=DEEP)
     cloud.otlp, cloud.log = cloud.directory / "otlp-deep", cloud.directory / "log-deep"
     cloud.log.mkdir(exist_ok=True)
-    done, _ = _run(cloud, (1,))
+    done, _ = _run(cloud, (1,), "firehose-deep")
     cloud.options, cloud.otlp, cloud.log = usual
     return done[0]
 
 
-def _run(cloud: Cloud, drives: tuple[int, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _run(
+    cloud: Cloud, drives: tuple[int, ...], seen_as: str = "firehose"
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     lifecycle.up(cloud)
     done: list[dict[str, Any]] = []
     try:
         for number, servers in enumerate(drives):
-            with witness.firehose(cloud, f"firehose-{number}.jsonl") as seen:
+            with witness.firehose(cloud, f"{seen_as}-{number}.jsonl") as seen:
                 steps = driver.drive(cloud, servers)
             counted = witness.counts(witness.messages(seen))
             done.append({"servers": servers, "steps": steps, "messages": counted, "firehose": str(seen)})
