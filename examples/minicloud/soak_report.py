@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 WARM_UP = 0.3  # of the servers
 EDGE = 0.15  # of the samples after it: whose median is the value at the beginning and at the end
+FEWEST = 100  # servers after the warm-up, below which nothing is judged: pools of threads and connections still fill
 SURE = 3.0  # standard errors
 # How much more per 1,000 servers than the control is still called flat: MiB, or a number.
 ALLOWED = {"rss": 2.0, "pss": 2.0, "threads": 0.5, "descriptors": 0.5, "greenlets": 5.0, "objects": 5000.0}
@@ -111,10 +112,11 @@ def write(directory: Path, variants: list[Variant]) -> bool:
     for variant in variants:
         lines += ["", f"{variant.name}: {variant.servers} servers made and deleted, {variant.failed} failed"]
         lines += [_row("process", "of", "warm", "end", "per 1,000", "control", "verdict")]
+        short = variant.servers * (1 - WARM_UP) < FEWEST
         for label, fits in variant.fits.items():
             for name, fit in fits.items():
                 against = control.fits.get(label, {}).get(name) if control and control is not variant else None
-                word = verdict(name, fit, against) if control is not variant else ""
+                word = "" if control is variant else "too short" if short else verdict(name, fit, against)
                 grows = grows or word == "grows"
                 judged.setdefault(variant.name, {}).setdefault(label, {})[name] = word
                 slope = f"{fit.slope:+.1f} ±{fit.error:.1f}"

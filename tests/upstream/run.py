@@ -127,6 +127,7 @@ def _problems(suite: Suite, sides: list[Side], without: compare.Outcomes, spans:
     problems += [f"patch {name} is {state}" for name, state in states.items() if state in {"failed", "off"}]
     if ours.activity.get("level") != "deep" or ours.activity.get("strict"):
         problems.append("not at level deep as in production")
+    problems += [f"hook {patch} failed {times} times" for patch, times in ours.activity.get("failures", {}).items()]
     if not suite.silent and not (spans and points):
         problems.append(f"{spans} spans and {points} points were exported")
     return problems
@@ -157,8 +158,6 @@ def report(results: list[Result]) -> None:
     for result in results:
         for problem in result.problems:
             print(f"! {result.suite}: {problem}")
-        for patch, times in result.failures.items():
-            print(f"  {result.suite}: hook {patch} failed {times} times")
         for verdict in result.verdicts:
             print(f"  {verdict.kind}: {verdict.test}: {verdict.without} without us, {verdict.with_us} with us")
             if verdict.kind == "defect":

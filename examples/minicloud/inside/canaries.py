@@ -7,6 +7,7 @@
 import base64
 import contextlib
 import secrets
+import urllib.request
 
 import openstack
 import requests
@@ -96,6 +97,10 @@ def _queries_and_headers(nest, cloud, *_):
     address = cloud.session.get_endpoint(service_type="compute", interface="public")
     scheme, _, rest = address.partition("://")
     requests.get(f"{scheme}://user:{nest.egg('password in a URL')}@{rest}/servers", headers=headers, timeout=30)
+    refused = f"http://user:{nest.egg('password for nobody')}@127.0.0.1:9/?signature={nest.egg('signature for nobody')}"
+    for get in (lambda url: requests.get(url, timeout=30), lambda url: urllib.request.urlopen(url, timeout=30)):
+        with contextlib.suppress(OSError):
+            get(refused)
 
 
 def _duplicates(nest, cloud, *_):
