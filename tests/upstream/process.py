@@ -39,6 +39,8 @@ class Side:
         self.seconds = 0.0
         self._more = more
         self._runs = 0
+        self._process: subprocess.Popen[bytes] | None = None
+        self._stopped = False
         directory.mkdir()
 
     def run(self, modules: list[str] | None) -> dict[str, dict[str, Any]]:
@@ -54,11 +56,17 @@ class Side:
             request.write_text(json.dumps(wanted))
             self._start(request)
             known = len(outcomes)
-            if self._read(output, outcomes) or len(outcomes) == known:
+            if self._read(output, outcomes) or len(outcomes) == known or self._stopped:
                 break
         if self._runs == 1:
             self.seconds = time.monotonic() - began
         return outcomes
+
+    def stop(self) -> None:
+        """End what runs, and start no more."""
+        self._stopped = True
+        if self._process is not None:
+            self._process.kill()
 
     def exported(self) -> tuple[int, int]:
         """Count the spans and the metric points in the files that were exported."""
@@ -90,6 +98,7 @@ class Side:
                 stderr=log,
             ) as process,
         ):
+            self._process = process
             try:
                 process.wait(WITHIN)
             except subprocess.TimeoutExpired:

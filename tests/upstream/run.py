@@ -12,12 +12,14 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import sys
 import time
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
@@ -54,9 +56,15 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="what CI runs")
     arguments = parser.parse_args()
     chosen = [BY_NAME[name] for name in arguments.suites] or [s for s in SUITES if _wanted(s, quick=arguments.quick)]
+    signal.signal(signal.SIGTERM, _interrupted)
     results = [run(suite) for suite in chosen]
     report(results)
     return 1 if any(result.defects or result.problems for result in results) else 0
+
+
+def _interrupted(number: int, _frame: FrameType | None) -> None:
+    """Servers and processes that were started are stopped on the way out."""
+    raise KeyboardInterrupt(number)
 
 
 def _wanted(suite: Suite, *, quick: bool) -> bool:
@@ -104,7 +112,12 @@ NAMES = ("without", "with")
 
 def both(sides: list[Side], modules: list[str] | None) -> list[compare.Outcomes]:
     with ThreadPoolExecutor(len(sides)) as pool:
-        return list(pool.map(lambda side: side.run(modules), sides))
+        try:
+            return list(pool.map(lambda side: side.run(modules), sides))
+        except BaseException:
+            for side in sides:
+                side.stop()
+            raise
 
 
 def _modules(tests: list[str]) -> list[str]:

@@ -26,5 +26,5 @@ def _variables(suite: Suite, directory: Path, cleanup: contextlib.ExitStack) -> 
         return {"OS_TEST_DBAPI_ADMIN_CONNECTION": f"mysql+pymysql://root@127.0.0.1:{server.port}/"}
     if suite.server == "rabbitmq":
         broker = cleanup.enter_context(contextlib.contextmanager(serve)())
-        return {"TRANSPORT_URL": broker.url, "TRANSPORT_DRIVER": "rabbit", "RPC_TRANSPORT_URL": broker.url}
+        return {"RPC_TRANSPORT_URL": broker.url, "NOTIFY_TRANSPORT_URL": broker.url}
     return {}
