@@ -57,7 +57,7 @@ class Outgoing:
         template = _templates.admit(templates.of(path or "/"))
         self._facts: dict[str, Any] = {
             attr.HTTP_REQUEST_METHOD: known,
-            attr.SERVER_ADDRESS: host,
+            attr.SERVER_ADDRESS: host.rpartition("@")[2],
             attr.SERVER_PORT: port,
             attr.URL_SCHEME: scheme,
         }
@@ -100,6 +100,7 @@ class Outgoing:
 
 def _url(scheme: str, host: str, port: int, path: str) -> str:
     """Return the URL without user and query: both hold secrets (temp_url_sig, X-Amz-Signature, tokens)."""
+    host = host.rpartition("@")[2]  # http.client takes a user for a part of the host, and then finds no such host
     name = f"[{host}]" if ":" in host else host
     place = name if PORTS.get(scheme) == port else f"{name}:{port}"
     return f"{scheme}://{place}{path if path.startswith('/') else ''}"[:LONGEST_URL]
