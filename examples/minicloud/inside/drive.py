@@ -11,6 +11,7 @@ import contextlib
 import contextvars
 import http.client
 import json
+import os
 import sys
 import threading
 import time
