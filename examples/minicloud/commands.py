@@ -83,8 +83,6 @@ COMMANDS: dict[str, Callable[[Cloud, Namespace], None]] = {
     "compare": compare,
     "record": record,
     "bad-days": bad_days,
-
-
     "soak": soak,
     "install": install,
     "up": up,
