@@ -23,6 +23,7 @@ def _variables(suite: Suite, directory: Path, cleanup: contextlib.ExitStack) -> 
     if suite.server == "mariadb":
         directory.mkdir()
         server = cleanup.enter_context(mariadb(directory))
+        server.execute("SET GLOBAL max_connections = 2000")  # the tests keep an engine for each of them
         return {"OS_TEST_DBAPI_ADMIN_CONNECTION": f"mysql+pymysql://root@127.0.0.1:{server.port}/"}
     if suite.server == "rabbitmq":
         broker = cleanup.enter_context(contextlib.contextmanager(serve)())
