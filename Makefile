@@ -3,6 +3,8 @@
 # make test     everything that is tested
 # make coexist  the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
 # make check    what needs no server: style, types, generated files
+# make upstream the libraries' own unit tests with us and without, compared test by test
+# make soak     an hour of server creates: does anything grow?
 # make clean    remove what these made
 
 PYTHON ?= python3
@@ -10,6 +12,8 @@ CONCURRENCY ?= threading
 SERVERS ?= 1
 COMPARE ?=
 ROUNDS ?= 3
+MINUTES ?= 60
+VARIANTS ?= bare,up,blackhole
 
 CLOUD := $(PYTHON) examples/minicloud
 # Debian's python3 comes without ensurepip, others with it.
@@ -18,7 +22,7 @@ TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driv
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test coexist check apt clean
+.PHONY: demo test coexist check upstream soak apt clean
 
 demo:
 	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
@@ -39,6 +43,16 @@ check: .venv/installed
 	.venv/bin/python docs/generate.py --check
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 
+# Upstream's own unit tests, without us and with us at level deep.
+upstream: apt .venv/installed
+	.venv/bin/python tests/upstream/run.py
+
+# SERVERS creates and deletes, or as many as MINUTES give, in each of VARIANTS.
+soak:
+	$(CLOUD) install
+	$(CLOUD) soak --dir .cache/soak/cloud --venv .demo/venv --concurrency $(CONCURRENCY) --minutes $(MINUTES) \
+	  --variants $(VARIANTS) --servers $(if $(filter file,$(origin SERVERS)),2000,$(SERVERS))
+
 apt:
 	@$(PYTHON) examples/minicloud/apt.py $(TEST_PACKAGES)
 
@@ -57,4 +71,5 @@ clean:
 	-$(CLOUD) down
 	-$(CLOUD) down --dir .cache/cloud
 	-$(CLOUD) down --dir .cache/coexist/cloud
+	-$(CLOUD) down --dir .cache/soak/cloud
 	rm -rf .demo .cache .venv .venv-sa20 .mypy_cache .ruff_cache .pytest_cache

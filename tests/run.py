@@ -27,13 +27,11 @@ class Session(NamedTuple):
     arguments: tuple[str, ...]
 
 
+OWN_SESSIONS = ("sqlalchemy20", "upstream", "cloud", "coexistence")
 SESSIONS = (
-    Session(
-        "libraries and servers",
-        ".venv",
-        ("tests", "--ignore=tests/sqlalchemy20", "--ignore=tests/cloud", "--ignore=tests/coexistence"),
-    ),
+    Session("libraries and servers", ".venv", ("tests", *(f"--ignore=tests/{name}" for name in OWN_SESSIONS))),
     Session("SQLAlchemy 2.0", ".venv-sa20", ("tests/sqlalchemy20", "tests/db")),
+    Session("upstream's own tests", ".venv", ("tests/upstream",)),
     Session("minimal cloud", ".venv", ("tests/cloud", "tests/coexistence")),
 )
 

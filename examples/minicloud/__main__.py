@@ -62,6 +62,8 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--case", choices=cases.BY_NAME, default="plain", help="other tools that measure too (cases.py; default: none)"
     )
+    parser.add_argument("--minutes", type=float, default=60.0, help="of soak: how long each variant may take")
+    parser.add_argument("--variants", default="bare,up,blackhole", help="of soak: which, in which order")
     parser.add_argument("--bare", action="store_true", help="without the distribution")
     parser.add_argument("--rounds", type=int, default=3, help="of compare: how often each of bare and ours is run")
     return parser

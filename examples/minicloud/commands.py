@@ -12,6 +12,8 @@ import driver
 import install as installation
 import lifecycle
 import record as recording
+import soak as long_run
+from progress import Failed
 
 if TYPE_CHECKING:
     from argparse import Namespace
@@ -43,6 +45,15 @@ def bad_days(cloud: Cloud, _arguments: Namespace) -> None:
     bad.run(cloud)
 
 
+def soak(cloud: Cloud, arguments: Namespace) -> None:
+    """create and delete servers for long; table of what grows in which process"""
+    variants = arguments.variants.split(",")
+    if not set(variants) <= set(long_run.VARIANTS):
+        raise Failed(f"--variants must be some of {','.join(long_run.VARIANTS)}")
+    if not long_run.run(cloud, arguments.servers, arguments.minutes, variants):
+        raise Failed("something grows more than without the distribution")
+
+
 def install(cloud: Cloud, _arguments: Namespace) -> None:
     """install what the cloud needs and do no more"""
     installation.everything(cloud)
@@ -72,6 +83,7 @@ COMMANDS: dict[str, Callable[[Cloud, Namespace], None]] = {
     "compare": compare,
     "record": record,
     "bad-days": bad_days,
+    "soak": soak,
     "install": install,
     "up": up,
     "drive": drive,

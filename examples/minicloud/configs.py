@@ -169,6 +169,8 @@ def _token_check(cloud: Cloud, user: str) -> Section:
         "service_token_roles_required": "true",
         "service_token_roles": "service",
         "memcached_servers": f"127.0.0.1:{cloud.ports['memcached']}",
+        "memcache_security_strategy": "ENCRYPT",
+        "memcache_secret_key": cloud.password,
     }
 
 

@@ -40,6 +40,7 @@ class Options:
     instrumented: bool = True  # services under `opentelemetry-instrument`, or bare
     environment: dict[str, str] = field(default_factory=dict)  # more for every service, as OTEL_*
     case: Case = PLAIN  # which other tools measure beside ours
+    samples: Path | None = None  # where inside/sampler/ writes what each process holds; None: no sampler
 
 
 class Cloud:
@@ -96,16 +97,21 @@ class Cloud:
 
     @property
     def transport(self) -> str:
-        return f"rabbit://guest:guest@{HOST}:{self.ports['amqp']}/"
+        return f"rabbit://guest:{self.password}@{HOST}:{self.ports['amqp']}/"
 
     def environment(self) -> dict[str, str]:
         """What every process of the cloud gets; nothing of OTEL_* leaks in from the caller's shell."""
         inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "OS_", "PYTHONPATH"))}
-        return inherited | {
-            "PATH": f"{self.venv / 'bin'}:{os.environ['PATH']}",
-            "VIRTUAL_ENV": str(self.venv),
-            "MINICLOUD": str(self.directory),
-        }
+        samples = {"MINICLOUD_SAMPLES": str(self.options.samples)} if self.options.samples else {}
+        return (
+            inherited
+            | samples
+            | {
+                "PATH": f"{self.venv / 'bin'}:{os.environ['PATH']}",
+                "VIRTUAL_ENV": str(self.venv),
+                "MINICLOUD": str(self.directory),
+            }
+        )
 
     def credentials(self) -> dict[str, str]:
         """The administrator's, for openstacksdk."""

@@ -44,7 +44,7 @@ def base(cloud: Cloud) -> None:
 
 
 def serve(cloud: Cloud) -> None:
-    """Every service, wave by wave."""
+    """All services, on what `base` started."""
     for wave in services.WAVES:
         start_wave(cloud, wave)
         after_wave(cloud, wave)

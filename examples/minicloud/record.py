@@ -1,14 +1,16 @@
 # SPDX-License-Identifier: Apache-2.0
 """One run with witnesses, for the tests: what the cloud and RabbitMQ say beside what the distribution recorded.
 
-Leaves in the cloud's directory: otlp/, log/ and state/record.json:
+Leaves in the cloud's directory otlp/, log/, the same of a short run at level deep as otlp-deep/ and log-deep/, and
+state/record.json:
     {"concurrency": "threading" or "eventlet",
      "bare": [{"messages": {kind: count}}, ...],
      "ours": [{"steps": [...], "messages": {...}, "firehose": FILE}, ...],
      "stopped": [{"name", "seconds", "killed"}, ...],
      "no_mercy": [names of services whose workers uWSGI had to kill when there was no distribution],
      "case": name of the case in cases.py, if it is one; without a bare run then,
-     "password": of everything, to search for}
+     "deep": {"steps": [...], ...} of the run at level deep,
+     "secrets": {name: value} in the files of the configuration}
 """
 
 from __future__ import annotations
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import cases
 import driver
 import lifecycle
+import secrets_of
 import services
 import witness
 from progress import say
@@ -30,6 +33,11 @@ if TYPE_CHECKING:
 DRIVES = (1, 1, 8)  # servers at once; only the first two are compared with a bare cloud
 BARE_DRIVES = (1, 1)
 CASE_DRIVES = (1, 4)
+DEEP = {
+    "OTEL_OPENSTACK_LEVEL": "deep",
+    "OTEL_OPENSTACK_REQUEST_EVENTS": "true",
+    "OTEL_LOGS_EXPORTER": "otlp_file",
+}
 NO_MERCY = "NO MERCY"  # uWSGI's words
 
 
@@ -44,7 +52,7 @@ def run(cloud: Cloud) -> None:
     say("with the distribution")
     cloud.options = replace(cloud.options, instrumented=True)
     ours, stopped = _run(cloud, DRIVES)
-    _write(cloud, bare=bare, ours=ours, stopped=stopped, no_mercy=no_mercy)
+    _write(cloud, bare=bare, ours=ours, stopped=stopped, no_mercy=no_mercy, deep=_deep(cloud))
 
 
 def _run_case(cloud: Cloud) -> None:
@@ -54,16 +62,30 @@ def _run_case(cloud: Cloud) -> None:
 
 
 def _write(cloud: Cloud, **result: Any) -> None:
-    result |= {"concurrency": cloud.options.concurrency, "password": cloud.password}
+    result |= {"concurrency": cloud.options.concurrency, "secrets": secrets_of.configuration(cloud)}
     (cloud.state / "record.json").write_text(json.dumps(result, indent=1))
 
 
-def _run(cloud: Cloud, drives: tuple[int, ...]) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+def _deep(cloud: Cloud) -> dict[str, Any]:
+    """One drive at level deep with log records too, kept apart: what is exported then is searched for secrets."""
+    say("with the distribution at level deep")
+    usual = cloud.options, cloud.otlp, cloud.log
+    cloud.options = replace(cloud.options, environment=DEEP)
+    cloud.otlp, cloud.log = cloud.directory / "otlp-deep", cloud.directory / "log-deep"
+    cloud.log.mkdir(exist_ok=True)
+    done, _ = _run(cloud, (1,), "firehose-deep")
+    cloud.options, cloud.otlp, cloud.log = usual
+    return done[0]
+
+
+def _run(
+    cloud: Cloud, drives: tuple[int, ...], seen_as: str = "firehose"
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     lifecycle.up(cloud)
     done: list[dict[str, Any]] = []
     try:
         for number, servers in enumerate(drives):
-            with witness.firehose(cloud, f"firehose-{number}.jsonl") as seen:
+            with witness.firehose(cloud, f"{seen_as}-{number}.jsonl") as seen:
                 steps = driver.drive(cloud, servers)
             counted = witness.counts(witness.messages(seen))
             done.append({"servers": servers, "steps": steps, "messages": counted, "firehose": str(seen)})

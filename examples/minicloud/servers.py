@@ -64,7 +64,8 @@ def rabbit_environment(cloud: Cloud) -> dict[str, str]:
         "RABBITMQ_NODE_IP_ADDRESS": HOST,
         "RABBITMQ_NODE_PORT": str(cloud.ports["amqp"]),
         "RABBITMQ_DIST_PORT": str(cloud.ports["rabbit_dist"]),
-        "RABBITMQ_MNESIA_BASE": f"{cloud.state}/mnesia",
+        "RABBITMQ_MNESIA_BASE": f"{cloud.state}/rabbitmq",
+        "RABBITMQ_DEFAULT_PASS": cloud.password,  # of the user guest, taken when the node first starts
         "RABBITMQ_LOG_BASE": str(cloud.log),
         "RABBITMQ_LOGS": f"{cloud.log}/rabbitmq-node.log",
         "RABBITMQ_PID_FILE": f"{cloud.state}/rabbitmq.pid",

@@ -8,6 +8,7 @@ import time
 from typing import TYPE_CHECKING, NamedTuple
 
 import processes
+import servers
 from layout import HOST, INSIDE
 
 if TYPE_CHECKING:
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
 
 READY_WITHIN = 90.0  # seconds
 WATCH = "queue-watch"
+SAMPLER = INSIDE / "sampler"
 
 # What the deployment tools give uWSGI; nothing is added for the sake of telemetry.
 UWSGI = (
@@ -77,9 +79,11 @@ def start(cloud: Cloud, service: Service) -> float:
 
 def command(cloud: Cloud, service: Service) -> list[str]:
     if not service.module:
-        return [_fill(cloud, word) for word in service.command]
+        sampled = ["python", str(SAMPLER / "sampled.py")] if cloud.options.samples else []
+        return [*sampled, *(_fill(cloud, word) for word in service.command)]
+    sampled = ["--pythonpath", str(SAMPLER), "--import", "minicloud_sampler"] if cloud.options.samples else []
     address = f"{HOST}:{cloud.ports[service.port]}"
-    return ["uwsgi", "--http-socket", address, "--module", service.module, *UWSGI,
+    return ["uwsgi", "--http-socket", address, "--module", service.module, *UWSGI, *sampled,
             "--procname-prefix-spaced", service.name]  # fmt: skip
 
 
@@ -96,7 +100,9 @@ def watch_queues(cloud: Cloud) -> None:
     """Start noting when the daemons' queues get their consumers; needs RabbitMQ, and no daemon running yet."""
     queues = [service.queue for service in SERVICES if service.queue]
     address = f"{HOST}:{cloud.ports['amqp']}"
-    processes.start(cloud, WATCH, ["python", str(INSIDE / "consumers.py"), address, *queues], cloud.environment())
+    processes.start(
+        cloud, WATCH, ["python", str(INSIDE / "consumers.py"), address, *queues], servers.rabbit_environment(cloud)
+    )
 
 
 def _served(cloud: Cloud) -> dict[str, float]:

@@ -29,7 +29,7 @@ def firehose(cloud: Cloud, name: str = "firehose.jsonl") -> Iterator[Path]:
     path.unlink(missing_ok=True)
     servers.rabbitmqctl(cloud, "trace_on")
     command = ["python", str(INSIDE / "firehose.py"), f"{HOST}:{cloud.ports['amqp']}", str(path)]
-    processes.start(cloud, NAME, command, cloud.environment())
+    processes.start(cloud, NAME, command, servers.rabbit_environment(cloud))
     log = cloud.log / f"{NAME}.log"
     processes.wait_ready(cloud, NAME, lambda: "ready" in log.read_text(), 30)
     try:

@@ -46,7 +46,7 @@ Begin = Callable[..., tuple[Any, Any]]
 # oslo.messaging's own tracing.
 NATIVE = "oslo.messaging's tracing"
 NATIVE_REASON = "its messages are traced already"
-
+IN_PROCESS = "fake"  # the driver that hands objects over as they are
 _nothing = contextlib.nullcontext()
 _native = guard("oslo_messaging.tracing")
 
@@ -73,14 +73,16 @@ class Sending(NamedTuple):
 _routes: dict[tuple[Any, ...], Route] = {}
 
 
-def _route(driver: Any, target: Any, message: dict[str, Any], waits: bool) -> Route:
-    namespace, method = message.get("namespace"), message.get("method")
+def _route(driver: Any, target: Any, message: Any, waits: bool) -> Route:
+    # RPC's own messages are dicts; a transport sends whatever else it is given, too.
+    fields = message if isinstance(message, dict) else {}
+    namespace, method = fields.get("namespace"), fields.get("method")
     key = (names.broker(driver), target.topic, target.server, bool(target.fanout), namespace, method, waits)
     found = _routes.get(key)
     if found is None:
         if len(_routes) >= MOST_ROUTES:
             _routes.clear()
-        found = _routes[key] = _new_route(key[0], target, message, waits)
+        found = _routes[key] = _new_route(key[0], target, fields, waits)
     return found
 
 
@@ -105,14 +107,15 @@ def _new_route(system: str, target: Any, message: dict[str, Any], waits: bool) -
     return Route(f"cast {method}", SpanKind.PRODUCER, operation, method, system, template, attributes)
 
 
-def with_context(operation: tracing.Operation, context: Any) -> Any:
+def with_context(operation: tracing.Operation, context: Any, system: str) -> Any:
     """Return the request context with the operation's propagation keys; the caller's own object stays as it is.
 
-    Drivers take a dict or something with `to_dict`. Anything else is left alone.
+    Drivers take a dict or something with `to_dict`, which they make a dict of themselves: all but the fake one, whose
+    receivers get the very object. Anything else is left alone.
     """
     if not isinstance(context, dict):
         to_dict = getattr(context, "to_dict", None)
-        if to_dict is None:
+        if to_dict is None or system == IN_PROCESS:
             return context
         context = to_dict()
     keys: dict[str, str] = {}
@@ -124,7 +127,7 @@ def _begin(
     transport: Any,
     target: Any,
     context: Any,
-    message: dict[str, Any],
+    message: Any,
     wait_for_reply: Any = None,
     *_args: Any,
     **_kwargs: Any,
@@ -132,7 +135,7 @@ def _begin(
     route = _route(transport._driver, target, message, bool(wait_for_reply))
     operation = tracing.child(names.SCOPE, route.span, route.kind, route.attributes)
     try:
-        return Sending(operation, route), with_context(operation, context)
+        return Sending(operation, route), with_context(operation, context, route.system)
     except BaseException:
         operation.finish()
         raise

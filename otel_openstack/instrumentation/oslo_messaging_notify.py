@@ -59,7 +59,7 @@ def _begin(transport: Any, target: Any, context: Any, message: Any, *_args: Any,
     }
     operation = tracing.child(names.SCOPE, f"notify {template}", SpanKind.PRODUCER, attributes)
     try:
-        return Sending(operation, system, template, priority), with_context(operation, context)
+        return Sending(operation, system, template, priority), with_context(operation, context, system)
     except BaseException:
         operation.finish()
         raise

@@ -26,7 +26,9 @@ def _init_tracing(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def init_tracing(conf: Any = None) -> Any:
         with _watch:
-            if _enabled(sys.modules["oslo_middleware.tracing"], conf):
+            module: Any = sys.modules["oslo_middleware.tracing"]
+            if _enabled(module, conf):
+                module._INITIALIZED = True  # as its callers find it after the original
                 inventory.aside(NAME, REASON)
                 return None
         return original(conf)

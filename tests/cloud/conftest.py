@@ -45,8 +45,9 @@ def record(concurrency: str, kept: Path, directory: Path = DIRECTORY, *options: 
             output, _ = process.communicate()
     print(output)
     assert process.returncode == 0, output[-6000:]
-    for name in ("otlp", "log"):
-        shutil.copytree(directory / name, kept / name)
+    for name in ("otlp", "log", "otlp-deep", "log-deep"):
+        if (directory / name).exists():
+            shutil.copytree(directory / name, kept / name)
     (kept / "state").mkdir()
     for path in (path for kind in KEPT for path in (directory / "state").glob(kind)):
         shutil.copy(path, kept / "state")

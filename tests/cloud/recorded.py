@@ -92,7 +92,6 @@ class Run:
         self.directory = directory
         self.otlp = directory / "otlp"
         record = json.loads((directory / "state" / "record.json").read_text())
-        self.password: str = record["password"]
         self.stopped: list[dict[str, Any]] = record["stopped"]
         self.concurrency: str = record["concurrency"]
         self.case: str = record.get("case", "plain")

@@ -379,6 +379,29 @@ def test_an_object_as_context_is_not_changed(rabbit: Bus, seen: Telemetry) -> No
     assert found["SERVER"].parent == found["CLIENT"].span_id
 
 
+def test_the_fake_driver_hands_over_the_very_object(fake: Bus, seen: Telemetry) -> None:
+    """It serializes nothing: whoever tests a service with it compares what arrives with what was given."""
+
+    class Context:
+        def to_dict(self) -> dict[str, Any]:
+            return {"request_id": "req-9"}
+
+        def pop(self, *_key: Any) -> None:
+            """Have nothing of the driver's; `Endpoint` takes that out."""
+
+    endpoint = serve(fake)
+    given = Context()
+    fake.client("compute").call(given, "echo", value=1)
+    assert endpoint.contexts == [given]
+    assert {span.kind for span in spans(seen, 3)} >= {"CLIENT", "SERVER"}
+
+
+def test_a_message_that_is_no_dict_is_sent(fake: Bus, seen: Telemetry) -> None:
+    fake.transport._send(fake.om.Target(exchange="x", topic="compute"), {}, "text")
+    (span,) = (span for span in spans(seen, 2) if span.kind == "PRODUCER")
+    assert "compute" in span.name
+
+
 def test_the_firehose_has_each_message_once_with_both_its_spans(rabbit: Bus, broker: RabbitMQ, seen: Telemetry) -> None:
     """The broker's own record: every request has one producing and, per delivery, one consuming span; replies none."""
     endpoint = serve(rabbit)

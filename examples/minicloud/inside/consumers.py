@@ -4,6 +4,7 @@
 That is when an RPC server serves; their logs do not tell. It ends with the last queue.
 """
 
+import os
 import sys
 import time
 
@@ -14,7 +15,7 @@ POLL = 0.02  # seconds
 
 def main():
     address, *waiting = sys.argv[1:]
-    connection = amqp.Connection(host=address, userid="guest", password="guest")
+    connection = amqp.Connection(host=address, userid="guest", password=os.environ["RABBITMQ_DEFAULT_PASS"])
     connection.connect()
     channel = connection.channel()
     while waiting:

@@ -3,8 +3,8 @@
 
     drive.py SERVERS REPORT
 
-REPORT becomes a JSON list of the steps: name, seconds, trace id, and the HTTP requests that left this process, as
-seen below every library (a witness that owes nothing to the distribution).
+REPORT becomes a JSON list of the steps: name, seconds, trace id, the HTTP requests that left this process, as seen
+below every library (a witness that owes nothing to the distribution), and with the last step what secrets were planted.
 """
 
 import contextlib
@@ -16,6 +16,7 @@ import sys
 import threading
 import time
 
+import canaries
 import openstack
 from opentelemetry import trace
 
@@ -28,6 +29,7 @@ IMAGE_BYTES = 65536
 
 tracer = trace.get_tracer("minicloud.drive")
 steps = []
+nest = canaries.Nest()
 current = contextvars.ContextVar("current step", default=None)
 
 
@@ -39,25 +41,30 @@ def main():
     try:
         drive(cloud, servers)
     finally:
+        if steps:
+            steps[-1]["planted"] = nest.planted
         with open(report, "w") as output:
             json.dump(steps, output, indent=1)
 
 
 def drive(cloud, servers):
     with step("token issue"):
-        cloud.authorize()
+        nest.keep("token", cloud.authorize())
     with step("flavor create"):
         flavor = cloud.compute.find_flavor("tiny") or cloud.compute.create_flavor(name="tiny", ram=64, vcpus=1, disk=1)
     with step("image upload"):
         image = cloud.image.create_image(
-            name="tiny", container_format="bare", disk_format="raw", data=os.urandom(IMAGE_BYTES), allow_duplicates=True
-        )
+            name="tiny", container_format="bare", disk_format="raw", data=canaries.image(nest, IMAGE_BYTES),
+            allow_duplicates=True, note=nest.egg("image metadata"),
+        )  # fmt: skip
     with step("network create"):
         network = cloud.network.find_network("demo") or cloud.network.create_network(name="demo")
         if not network.subnet_ids:
             cloud.network.create_subnet(network_id=network.id, ip_version=4, cidr="10.9.0.0/16", name="demo")
+    with step("keypair create"):
+        key = canaries.keypair(nest, cloud)
     began = time.monotonic()
-    made = at_once(servers, lambda number: create(cloud, number, flavor, image, network))
+    made = at_once(servers, lambda number: create(cloud, number, flavor, image, network, key))
     if servers > 1:
         print(f"{time.monotonic() - began:7.2f} s  all {servers} ACTIVE", flush=True)
     server = made[0]
@@ -73,16 +80,20 @@ def drive(cloud, servers):
         settle(cloud, server, "SHUTOFF")
     with step("server show, absent"), contextlib.suppress(openstack.exceptions.NotFoundException):
         cloud.compute.get_server("00000000-0000-0000-0000-000000000000")
+    with step("secrets misused"):
+        canaries.misuse(nest, cloud, server, image, network)
     at_once(servers, lambda number: delete(cloud, made[number]))
     with step("image delete"):
         cloud.image.delete_image(image)
+        cloud.compute.delete_keypair(key)
 
 
-def create(cloud, number, flavor, image, network):
+def create(cloud, number, flavor, image, network, key):
     with step("server create"):
         server = cloud.compute.create_server(
-            name=f"demo-{number}", flavor_id=flavor.id, image_id=image.id, networks=[{"uuid": network.id}]
-        )
+            name=f"demo-{number}", flavor_id=flavor.id, image_id=image.id, networks=[{"uuid": network.id}],
+            **canaries.of_a_server(nest, number, key),
+        )  # fmt: skip
         return cloud.compute.wait_for_server(server, status="ACTIVE", failures=["ERROR"], interval=POLL, wait=WITHIN)
 
 

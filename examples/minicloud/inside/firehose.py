@@ -9,6 +9,7 @@ message: method, reply, event, unique id, msg id, context keys that start with `
 """
 
 import json
+import os
 import signal
 import sys
 import threading
@@ -21,7 +22,7 @@ CONTEXT = ("_context_traceparent", "_context_request_id", "_context_user_id", "_
 
 def main():
     address, path = sys.argv[1:]
-    connection = amqp.Connection(host=address, userid="guest", password="guest")
+    connection = amqp.Connection(host=address, userid="guest", password=os.environ["RABBITMQ_DEFAULT_PASS"])
     connection.connect()
     channel = connection.channel()
     queue = channel.queue_declare("", exclusive=True).queue
