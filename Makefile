@@ -1,9 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-# make demo     a real OpenStack under the distribution, on this machine: traces and metrics of a server create
-# make test     everything that is tested
-# make coexist  the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
-# make check    what needs no server: style, types, generated files
-# make clean    remove what these made
+# make demo       a real OpenStack under the distribution, on this machine: traces and metrics of a server create
+# make test       everything that is tested
+# make coexist    the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
+# make collector  the OpenTelemetry Collector with a statsd exporter, into .cache/collector/
+# make check      what needs no server: style, types, generated files
+# make clean      remove what these made
 
 PYTHON ?= python3
 CONCURRENCY ?= threading
@@ -18,18 +19,21 @@ TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driv
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test coexist check apt clean
+.PHONY: demo test coexist collector check apt clean
 
 demo:
 	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
 
-test: apt .venv/installed .venv-sa20/installed
+test: apt collector .venv/installed .venv-sa20/installed
 	$(CLOUD) install
 	.venv/bin/python tests/run.py
 
 coexist: apt .venv/installed
 	$(CLOUD) install
 	COEXIST=alone .venv/bin/python -m pytest tests/coexistence
+
+collector:
+	$(PYTHON) collector/build.py
 
 check: .venv/installed
 	.venv/bin/ruff check .
