@@ -58,7 +58,9 @@ def located(manifest: str, wanted: str, output: Path) -> str:
     """Return the manifest with absolute paths, so that it can stand elsewhere, and with the stamped version."""
     manifest = re.sub(r"(?m)^(  version: \S+)$", rf"\g<1>+{wanted[:8]}", manifest)
     manifest = re.sub(r"(?m)^  output_path: .*$", f"  output_path: {output}", manifest)
-    return re.sub(r"(?m)^(    path: )(\S+)$", lambda found: f"{found[1]}{(MANIFEST.parent / found[2]).resolve()}", manifest)
+    return re.sub(
+        r"(?m)^(    path: )(\S+)$", lambda found: f"{found[1]}{(MANIFEST.parent / found[2]).resolve()}", manifest
+    )
 
 
 def run(*command: str, log: Path) -> None:
