@@ -49,6 +49,11 @@ def wait(holds, what, seconds=SECONDS):
     raise AssertionError(f"not within {seconds} s: {what}")
 
 
+def text(path):
+    """A file's text; none as long as it does not exist."""
+    return path.read_text() if path.exists() else ""
+
+
 class Process:
     """A child that is ended by its pid, and whose log is shown when it fails."""
 
@@ -186,7 +191,7 @@ class EtsyStatsd:
         self.stop()
 
     def flushes(self):
-        return [json.loads(line) for line in self.file.read_text().splitlines()] if self.file.exists() else []
+        return [json.loads(line) for line in text(self.file).splitlines()]
 
     def counter(self, name):
         return sum(flush["counters"].get(name, 0) for flush in self.flushes())

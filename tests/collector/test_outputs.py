@@ -1,0 +1,118 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes out elsewhere: series for Prometheus, and agents that reach a gateway over TLS with a token."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+from collections import Counter
+
+import pytest
+
+from tests.collector.peers import Collector, Worker, free_port, text, wait
+
+pytestmark = pytest.mark.servers
+
+
+def scraped(collector, port):
+    """Values by series of the service's metrics."""
+    lines = (collector.get(port, "/metrics") or "").splitlines()
+    return {line.rpartition(" ")[0]: float(line.rpartition(" ")[2]) for line in lines if not line.startswith("#")}
+
+
+def test_respawned_workers_make_no_new_series_for_prometheus(tmp_path):
+    port = free_port()
+    environment = {"OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{port}"}
+    with Collector(tmp_path, "agent.yaml", "to-prometheus.yaml", environment=environment) as collector:
+        sent = sizes = 0
+        for generation in range(6):
+            workers = [Worker() for _ in range(8)]
+            for _ in range(2):
+                for worker in workers:
+                    worker.serve(0.1, 0.2)
+                    sent += 2
+                collector.report(*workers)
+            wanted = {"requests_total": sent, "latency_seconds_count": sent}
+            wait(lambda wanted=wanted: counted(scraped(collector, port)) == wanted, wanted)
+            series = [name for name in scraped(collector, port) if name.startswith(("requests", "latency"))]
+            sizes = sizes or len(series)
+            assert len(series) == sizes, f"after generation {generation}"
+
+
+def counted(values):
+    found = Counter()
+    for series, value in values.items():
+        name = series.partition("{")[0]
+        if name in {"requests_total", "latency_seconds_count"}:
+            found[name] += value
+    return found
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    command = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", directory / "key.pem", "-out", directory / "cert.pem",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return directory
+
+
+@pytest.mark.parametrize("token", ["right", "wrong"])
+def test_an_agent_and_a_gateway_with_tls_and_a_token(tmp_path, certificate, token):
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "agent").mkdir()
+    pem = str(certificate / "cert.pem")
+    tls = {
+        "OTEL_OPENSTACK_TLS_CERT": pem,
+        "OTEL_OPENSTACK_TLS_CA": pem,
+        "OTEL_OPENSTACK_TLS_KEY": str(certificate / "key.pem"),
+    }
+    files = ("gateway.yaml", "gateway-tls.yaml", "to-files.yaml")
+    with Collector(tmp_path / "gateway", *files, environment=tls | {"OTEL_OPENSTACK_TOKEN": "right"}) as gateway:
+        environment = tls | {
+            "OTEL_OPENSTACK_TOKEN": token,
+            "OTEL_OPENSTACK_GATEWAY": f"https://127.0.0.1:{gateway.otlp}",
+        }
+        with Collector(
+            tmp_path / "agent", "agent.yaml", "to-otlp.yaml", "to-otlp-tls.yaml", environment=environment
+        ) as agent:
+            worker = Worker()
+            worker.serve(0.1)
+            agent.report(worker)
+            arrived = tmp_path / "gateway" / "metrics.jsonl"
+            if token == "right":
+                wait(lambda: '"requests"' in text(arrived), "what the agent took in")
+            else:
+                wait(lambda: agent.own("exporter_send_failed_metric_points"), "refused and counted")
+                assert '"requests"' not in text(arrived)
+
+
+def span(name, *, status=0, seconds=0.1, **attributes):
+    began = time.time_ns()
+    return {
+        "traceId": f"{time.time_ns():032x}", "spanId": f"{time.time_ns() % 2**64:016x}", "name": name, "kind": 2,
+        "startTimeUnixNano": str(began), "endTimeUnixNano": str(began + int(seconds * 1e9)), "status": {"code": status},
+        "attributes": [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()],
+    }  # fmt: skip
+
+
+def test_a_gateway_keeps_what_matters_and_no_secrets(tmp_path):
+    environment = {"OTEL_OPENSTACK_TRACES_PERCENT": "0", "OTEL_OPENSTACK_DECISION_WAIT": "1s"}
+    with Collector(tmp_path, "gateway.yaml", "to-files.yaml", environment=environment) as gateway:
+        spans = [
+            span("plain"), span("failed", status=2, password="hunter2", note="Bearer abc.def"), span("slow", seconds=6),
+        ]  # fmt: skip
+        scope = {"scope": {}, "spans": spans}
+        assert gateway.post({"resourceSpans": [{"resource": {}, "scopeSpans": [scope]}]}, "/v1/traces") == 200
+        file = tmp_path / "traces.jsonl"
+        wait(lambda: '"slow"' in text(file), "sampled")
+        assert '"failed"' in text(file)
+        for absent in ('"plain"', "hunter2", "abc.def"):
+            assert absent not in text(file)
+    with gateway:
+        scope["spans"] = [span("later", status=2)]
+        assert gateway.post({"resourceSpans": [{"resource": {}, "scopeSpans": [scope]}]}, "/v1/traces") == 200
+        wait(lambda: '"later"' in text(file), "sampled after a restart")
+        assert '"slow"' in text(file), "files are continued"
