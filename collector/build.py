@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import re
+import shutil
 import subprocess
 import sys
 import time
@@ -25,6 +26,10 @@ BUILDER = "go.opentelemetry.io/collector/cmd/builder@v0.161.0"
 
 def build() -> Path:
     """Return the binary's path; SystemExit says what failed."""
+    if not shutil.which("go"):
+        sys.exit(
+            "the collector is built with Go 1.26 or later, and there is no `go` in PATH: https://go.dev/doc/install"
+        )
     wanted = contents()
     if BINARY.exists() and STAMP.exists() and STAMP.read_text() == wanted:
         return BINARY
