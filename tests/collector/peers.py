@@ -111,6 +111,7 @@ class Collector:
         Path(self.environment["OTEL_OPENSTACK_OTLP_SOCKET"]).unlink(missing_ok=True)
         self.process = Process(self.command, self.directory / "collector.log", self.environment)
         wait(lambda: self.process.alive() and self.get(self.health, "/"), "the collector's health")
+        time.sleep(0.3)  # it is healthy a moment before it heeds signals
         return self
 
     def stop(self):
@@ -131,16 +132,20 @@ class Collector:
                 return text if answer.status == http.HTTPStatus.OK else None
         return None
 
-    def post(self, body, path="/v1/metrics"):
+    def post(self, body, path="/v1/metrics", *, over_socket=False):
         """Return the status of an OTLP/HTTP request of JSON."""
         connection = http.client.HTTPConnection("127.0.0.1", self.otlp, timeout=10)
+        if over_socket:
+            connection.sock = socket.socket(socket.AF_UNIX)
+            connection.sock.connect(self.environment["OTEL_OPENSTACK_OTLP_SOCKET"])
         with contextlib.closing(connection):
             text = body if isinstance(body, (bytes, str)) else json.dumps(body)
             connection.request("POST", path, text, {"Content-Type": "application/json"})
             return connection.getresponse().status
 
-    def report(self, *workers):
-        assert self.post({"resourceMetrics": [worker.resource() for worker in workers]}) == http.HTTPStatus.OK
+    def report(self, *workers, over_socket=False):
+        body = {"resourceMetrics": [worker.resource() for worker in workers]}
+        assert self.post(body, over_socket=over_socket) == http.HTTPStatus.OK
 
     def own(self, name):
         """Sum of one of the collector's own metrics, by reason where it has one."""
@@ -252,3 +257,15 @@ def lognormal(count, seed=1):
 
 def quantile(values, share):
     return sorted(values)[int(share * len(values))]
+
+
+def requests_in_file(directory):
+    """Sum over the workers of the last value of their counter in what to-files.yaml writes."""
+    last = {}
+    for line in text(directory / "metrics.jsonl").splitlines():
+        for resource in json.loads(line)["resourceMetrics"]:
+            attributes = {a["key"]: a["value"]["stringValue"] for a in resource["resource"].get("attributes", ())}
+            for metric in resource["scopeMetrics"][0]["metrics"]:
+                if metric["name"] == "requests":
+                    last[attributes["service.instance.id"]] = int(metric["sum"]["dataPoints"][-1]["asInt"])
+    return sum(last.values())

@@ -9,7 +9,7 @@ from collections import Counter
 
 import pytest
 
-from tests.collector.peers import Collector, Worker, free_port, text, wait
+from tests.collector.peers import Collector, EtsyStatsd, Worker, free_port, requests_in_file, text, wait
 
 pytestmark = pytest.mark.servers
 
@@ -46,6 +46,27 @@ def counted(values):
         if name in {"requests_total", "latency_seconds_count"}:
             found[name] += value
     return found
+
+
+def test_one_number_through_all_outputs(tmp_path):
+    """What the workers count is what statsd, Prometheus and the files count; half of it comes over the Unix socket."""
+    port = free_port()
+    with EtsyStatsd(tmp_path) as etsy:
+        environment = {
+            "OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{port}",
+            "OTEL_OPENSTACK_STATSD": f"127.0.0.1:{etsy.port}",
+        }
+        files = ("standalone.yaml", "to-statsd.yaml", "to-prometheus.yaml", "to-files.yaml")
+        with Collector(tmp_path, *files, environment=environment) as collector:
+            workers = [Worker() for _ in range(4)]
+            for turn in range(5):
+                for worker in workers:
+                    worker.serve(*[0.1] * (turn + 1))
+                collector.report(*workers, over_socket=turn % 2 == 1)
+            sent = sum(worker.requests for worker in workers)
+            wait(lambda: etsy.counter("openstack.c1.nova-api.requests") == sent, "statsd")
+            wait(lambda: counted(scraped(collector, port))["requests_total"] == sent, "Prometheus")
+            wait(lambda: requests_in_file(tmp_path) == sent, "files")
 
 
 @pytest.fixture(scope="module")

@@ -10,7 +10,17 @@ import time
 
 import pytest
 
-from tests.collector.peers import Collector, EtsyStatsd, Worker, free_port, lognormal, quantile, wait
+from tests.collector.peers import (
+    Collector,
+    EtsyStatsd,
+    Worker,
+    free_port,
+    lognormal,
+    quantile,
+    requests_in_file,
+    text,
+    wait,
+)
 
 pytestmark = pytest.mark.servers
 API = "openstack.c1.nova-api"
@@ -105,16 +115,6 @@ def test_statsd_down_and_up_again(etsy, tmp_path):
         wait(lambda: etsy.counter(f"{API}.requests") == 2, "the third; the second is dropped and counted")
 
 
-def requests_in_file(directory):
-    last = 0
-    for line in (directory / "metrics.jsonl").read_text().splitlines():
-        for resource in json.loads(line)["resourceMetrics"]:
-            for metric in resource["scopeMetrics"][0]["metrics"]:
-                if metric["name"] == "requests":
-                    last = max(last, *(int(point["asInt"]) for point in metric["sum"]["dataPoints"]))
-    return last
-
-
 def test_a_peer_that_does_not_read_holds_nothing_up(tmp_path):
     with socket.socket() as peer:
         peer.bind(("127.0.0.1", 0))
@@ -203,7 +203,7 @@ def test_distributions_arrive_at_a_dogstatsd_server_as_they_were(tmp_path, count
 
 def received(file, name):
     points = []
-    for line in file.read_text().splitlines() if file.exists() else ():
+    for line in text(file).splitlines():
         for resource in json.loads(line)["resourceMetrics"]:
             for metric in (metric for scope in resource["scopeMetrics"] for metric in scope["metrics"]):
                 if metric["name"] == name:
