@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+	"go.opentelemetry.io/collector/pdata/pcommon"
 	"go.opentelemetry.io/collector/pdata/pmetric"
 )
 
@@ -251,4 +252,16 @@ func TestSummaries(t *testing.T) {
 		b.consume(metrics)
 	}
 	assert.Equal(t, []string{"nova-api.old.count:8|c", "nova-api.old.sum:5|c", "nova-api.old.p99_9:2|g"}, b.lines())
+}
+
+func TestTheOldestOfManyDeadProcessesAreForgottenInTurn(t *testing.T) {
+	f := forgotten{until: map[string]pcommon.Timestamp{}}
+	for i := range mostForgotten + 10 {
+		f.add(fmt.Sprint(i), 1)
+		f.add(fmt.Sprint(i), 2)
+	}
+	assert.Len(t, f.until, mostForgotten)
+	assert.NotContains(t, f.until, "9")
+	assert.EqualValues(t, 2, f.until["10"])
+	assert.Contains(t, f.until, fmt.Sprint(mostForgotten+9))
 }

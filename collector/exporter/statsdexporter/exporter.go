@@ -142,8 +142,11 @@ func (e *statsdExporter) collided(pair collision) {
 		zap.String("name", pair.name), zap.String("first", pair.first), zap.String("second", pair.second))
 }
 
-func (e *statsdExporter) unresolved(err error) {
+func (e *statsdExporter) unresolved(err error, first bool) {
 	e.stats.errors.Add(1)
+	if !first {
+		return
+	}
 	e.logger.Warn("The endpoint's name does not resolve; what was known of it stays in use", zap.Error(err))
 }
 

@@ -83,18 +83,19 @@ func isUUID(text string) bool {
 // what was sent already. The oldest of many are forgotten in turn.
 type forgotten struct {
 	until map[string]pcommon.Timestamp
-	order []string
+	order []string // a ring once it is full
+	next  int
 }
 
 const mostForgotten = 65536
 
 func (f *forgotten) add(key string, until pcommon.Timestamp) {
-	if _, known := f.until[key]; !known {
-		if len(f.order) == mostForgotten {
-			delete(f.until, f.order[0])
-			f.order = append(f.order[:0], f.order[1:]...)
-		}
+	if _, known := f.until[key]; !known && len(f.order) < mostForgotten {
 		f.order = append(f.order, key)
+	} else if !known {
+		delete(f.until, f.order[f.next])
+		f.order[f.next] = key
+		f.next = (f.next + 1) % mostForgotten
 	}
 	f.until[key] = until
 }

@@ -92,6 +92,19 @@ func TestADaemonThatIsDownIsCountedAndFoundAgain(t *testing.T) {
 	assert.EqualValues(t, 1, e.stats.linesDropped[reasonRefused].Load())
 }
 
+func TestNoPacketToADaemonThatIsDownCountsAsSent(t *testing.T) {
+	udp := listenUDP(t, "127.0.0.1:0")
+	require.NoError(t, udp.Close())
+	e, stop := running(t, udp.LocalAddr().String(), func(c *Config) { c.MaxPacketSize = 64 })
+	for i := range 20 {
+		e.aggregator.consume(sum(fmt.Sprint("a.metric.with.a.name.", i), true, 1, uuid(1), point{value: 1}), time.Now())
+	}
+	eventually(t, func() bool { return e.stats.linesDropped[reasonRefused].Load() == 20 }, "all refused")
+	stop()
+	assert.Zero(t, e.stats.linesSent.Load())
+	assert.Zero(t, e.stats.bytesSent.Load())
+}
+
 func TestAUnixSocketThatIsMadeAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "statsd")
 	e, stop := running(t, path, func(c *Config) { c.Transport = transportUnixgram })
@@ -264,7 +277,7 @@ func TestANameThatMoves(t *testing.T) {
 	cfg := testConfig(func(c *Config) {
 		c.Endpoint, c.ResolveInterval = "statsd.example:"+port, 30*time.Millisecond
 	})
-	target := newTarget(cfg, func(error) {})
+	target := newTarget(cfg, func(error, bool) {})
 	target.lookup = func(context.Context, string) ([]string, error) {
 		if now.Load() == "" {
 			return nil, errors.New("no answer")
@@ -292,7 +305,7 @@ func TestANameThatMoves(t *testing.T) {
 }
 
 func TestOfSeveralAddressesTheNextIsTried(t *testing.T) {
-	target := newTarget(testConfig(func(c *Config) { c.Endpoint = "localhost:8125" }), func(error) {})
+	target := newTarget(testConfig(func(c *Config) { c.Endpoint = "localhost:8125" }), func(error, bool) {})
 	assert.Empty(t, target.address())
 	target.learn([]string{"::1", "127.0.0.1"})
 	assert.Equal(t, "127.0.0.1:8125", target.address(), "most daemons listen there only")
@@ -302,4 +315,29 @@ func TestOfSeveralAddressesTheNextIsTried(t *testing.T) {
 	assert.Equal(t, "[::1]:8125", target.address(), "the one in use was not meant")
 	target.learn([]string{"127.0.0.1", "::1"})
 	assert.Equal(t, "[::1]:8125", target.address(), "it is kept as long as the name has it")
+}
+
+func TestANameThatDoesNotResolveIsToldOnce(t *testing.T) {
+	var told, failures int
+	target := newTarget(testConfig(func(c *Config) { c.Endpoint = "statsd.example:8125" }), func(_ error, first bool) {
+		failures++
+		told += int(boolToCount(first))
+	})
+	answer := []string(nil)
+	target.lookup = func(context.Context, string) ([]string, error) {
+		if answer == nil {
+			return nil, errors.New("no such host")
+		}
+		return answer, nil
+	}
+	for range 3 {
+		assert.False(t, target.resolve(t.Context()))
+	}
+	assert.Equal(t, []int{1, 3}, []int{told, failures})
+	answer = []string{"127.0.0.1"}
+	assert.True(t, target.resolve(t.Context()))
+	answer = nil
+	assert.False(t, target.resolve(t.Context()))
+	assert.Equal(t, 2, told)
+	assert.Equal(t, "127.0.0.1:8125", target.address(), "what was known stays in use")
 }

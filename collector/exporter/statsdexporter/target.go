@@ -18,7 +18,8 @@ type target struct {
 	port     string
 	interval time.Duration
 	lookup   func(ctx context.Context, host string) ([]string, error)
-	failed   func(error)
+	failed   func(err error, first bool) // first: of a row
+	failing  bool
 
 	hint chan struct{}
 
@@ -33,7 +34,7 @@ const (
 	lookupAttempts = time.Second // between attempts as long as there is no address
 )
 
-func newTarget(cfg *Config, failed func(error)) *target {
+func newTarget(cfg *Config, failed func(error, bool)) *target {
 	t := &target{interval: cfg.ResolveInterval, hint: make(chan struct{}, 1), failed: failed, lookup: net.DefaultResolver.LookupHost}
 	if cfg.Transport == transportUnixgram {
 		t.fixed = cfg.Endpoint
@@ -110,10 +111,12 @@ func (t *target) resolve(ctx context.Context) bool {
 	hosts, err := t.lookup(ctx, t.host)
 	if err != nil || len(hosts) == 0 {
 		if err != nil && ctx.Err() != context.Canceled {
-			t.failed(err)
+			t.failed(err, !t.failing)
+			t.failing = true
 		}
 		return false // what was known stays in use
 	}
+	t.failing = false
 	t.learn(hosts)
 	return true
 }
