@@ -156,6 +156,15 @@ class Collector:
                 sums[reason[1] if reason else ""] += float(found[3])
         return sums
 
+    def prometheus(self, port):
+        """Values of what to-prometheus.yaml shows, by metric, added up over its series."""
+        sums = Counter()
+        for line in (self.get(port, "/metrics") or "").splitlines():
+            if not line.startswith("#"):
+                series, _, value = line.rpartition(" ")
+                sums[series.partition("{")[0]] += float(value)
+        return sums
+
     def memory(self):
         status = Path(f"/proc/{self.process.child.pid}/status").read_text()
         return int(re.search(r"VmRSS:\s+(\d+) kB", status)[1]) / 1024
