@@ -119,6 +119,16 @@ func TestAResetHistogramCountsWhole(t *testing.T) {
 	assert.Equal(t, []string{"nova-api.latency.count:8|c", "nova-api.latency.sum:40|c"}, b.lines())
 }
 
+func TestOtherBucketsWithoutANewStartAreABaseline(t *testing.T) {
+	b := newBench(t, func(c *Config) { c.Histogram.Percentiles = nil })
+	b.consume(histogram(uuid(1), 1001, 1002, []float64{1}, []uint64{5, 5}, 30))
+	assert.Equal(t, []string{"nova-api.latency.count:10|c", "nova-api.latency.sum:30|c"}, b.lines())
+	b.consume(histogram(uuid(1), 1001, 1003, []float64{1, 2}, []uint64{5, 5, 1}, 33))
+	assert.Empty(t, b.lines())
+	b.consume(histogram(uuid(1), 1001, 1004, []float64{1, 2}, []uint64{5, 6, 1}, 34.5))
+	assert.Equal(t, []string{"nova-api.latency.count:1|c", "nova-api.latency.sum:1.5|c"}, b.lines())
+}
+
 func TestMalformedHistogramsAreDropped(t *testing.T) {
 	b := newBench(t)
 	b.consume(histogram(uuid(1), 1001, 1002, []float64{1, 1}, []uint64{1, 1, 1}, 1))
