@@ -156,6 +156,14 @@ func TestLargeIntegersStayExact(t *testing.T) {
 	assert.Equal(t, []string{fmt.Sprintf("nova-api.requests:%d|c", 1<<60+1)}, b.lines())
 }
 
+func TestATotalTooLargeForAnIntegerGoesOnAsAFloat(t *testing.T) {
+	b := newBench(t)
+	for range 2 {
+		b.consume(sum("requests", true, pmetric.AggregationTemporalityDelta, uuid(1), point{value: int64(math.MaxInt64)}))
+	}
+	assert.Equal(t, []string{"nova-api.requests:18446744073709552000|c"}, b.lines())
+}
+
 func TestStreamsAreBounded(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.MaxStreams = 10 })
 	for i := range 50 {
