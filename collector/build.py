@@ -34,7 +34,7 @@ def build() -> Path:
     if BINARY.exists() and STAMP.exists() and STAMP.read_text() == wanted:
         return BINARY
     began = time.monotonic()
-    print(f"building {BINARY.relative_to(ROOT)} (about 4 minutes of two cores the first time)", flush=True)
+    print(f"building {BINARY.relative_to(ROOT)} (about 3 minutes of two cores the first time)", flush=True)
     STAMP.unlink(missing_ok=True)
     output = CACHE / "source"
     output.mkdir(parents=True, exist_ok=True)
