@@ -1,11 +1,12 @@
 # SPDX-License-Identifier: Apache-2.0
-# make demo     a real OpenStack under the distribution, on this machine: traces and metrics of a server create
-# make test     everything that is tested
-# make coexist  the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
-# make check    what needs no server: style, types, generated files
-# make upstream the libraries' own unit tests with us and without, compared test by test
-# make soak     an hour of server creates: does anything grow?
-# make clean    remove what these made
+# make demo       a real OpenStack under the distribution, on this machine: traces and metrics of a server create
+# make test       everything that is tested
+# make coexist    the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
+# make collector  the OpenTelemetry Collector with a statsd exporter, into .cache/collector/
+# make check      what needs no server: style, types, generated files
+# make upstream   the libraries' own unit tests with us and without, compared test by test
+# make soak       an hour of server creates: does anything grow?
+# make clean      remove what these made
 
 PYTHON ?= python3
 CONCURRENCY ?= threading
@@ -22,18 +23,22 @@ TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driv
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test coexist check upstream soak apt clean
+.PHONY: demo test coexist collector check upstream soak apt clean
 
 demo:
 	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
 
-test: apt .venv/installed .venv-sa20/installed
+# The collector is tested where there is Go to build it.
+test: apt $(if $(shell command -v go),collector) .venv/installed .venv-sa20/installed
 	$(CLOUD) install
 	.venv/bin/python tests/run.py
 
 coexist: apt .venv/installed
 	$(CLOUD) install
 	COEXIST=alone .venv/bin/python -m pytest tests/coexistence
+
+collector:
+	$(PYTHON) collector/build.py
 
 check: .venv/installed
 	.venv/bin/ruff check .

@@ -1,0 +1,130 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What comes out elsewhere: series for Prometheus, and agents that reach a gateway over TLS with a token."""
+
+from __future__ import annotations
+
+import subprocess
+import time
+
+import pytest
+
+from tests.collector.peers import Collector, EtsyStatsd, Worker, free_port, requests_in_file, text, wait
+
+pytestmark = pytest.mark.servers
+RESPAWNS = 1000
+
+
+def series(collector, port):
+    """How many series the service's counted metrics have."""
+    lines = (collector.get(port, "/metrics") or "").splitlines()
+    return sum(line.startswith(("requests", "latency")) for line in lines)
+
+
+def test_respawned_workers_make_no_new_series_for_prometheus(tmp_path):
+    port = free_port()
+    environment = {"OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{port}"}
+    with Collector(tmp_path, "agent.yaml", "to-prometheus.yaml", environment=environment) as collector:
+        sent = sizes = 0
+        for generation in range(RESPAWNS // 8):
+            workers = [Worker() for _ in range(8)]
+            for _ in range(2):
+                for worker in workers:
+                    worker.serve(0.1, 0.2)
+                    sent += 2
+                collector.report(*workers)
+            if generation in {0, RESPAWNS // 8 - 1}:
+                wanted = {"requests_total": sent, "latency_seconds_count": sent}
+                wait(lambda wanted=wanted: wanted.items() <= collector.prometheus(port).items(), wanted)
+                sizes = sizes or series(collector, port)
+                assert series(collector, port) == sizes
+
+
+def test_one_number_through_all_outputs(tmp_path):
+    """What the workers count is what statsd, Prometheus and the files count; half of it comes over the Unix socket."""
+    port = free_port()
+    with EtsyStatsd(tmp_path) as etsy:
+        environment = {
+            "OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{port}",
+            "OTEL_OPENSTACK_STATSD": f"127.0.0.1:{etsy.port}",
+        }
+        files = ("standalone.yaml", "to-statsd.yaml", "to-prometheus.yaml", "to-files.yaml")
+        with Collector(tmp_path, *files, environment=environment) as collector:
+            workers = [Worker() for _ in range(4)]
+            for turn in range(5):
+                for worker in workers:
+                    worker.serve(*[0.1] * (turn + 1))
+                collector.report(*workers, over_socket=turn % 2 == 1)
+            sent = sum(worker.requests for worker in workers)
+            wait(lambda: etsy.counter("openstack.c1.nova-api.requests") == sent, "statsd")
+            wait(lambda: collector.prometheus(port)["requests_total"] == sent, "Prometheus")
+            wait(lambda: requests_in_file(tmp_path) == sent, "files")
+
+
+@pytest.fixture(scope="module")
+def certificate(tmp_path_factory):
+    directory = tmp_path_factory.mktemp("tls")
+    command = [
+        "openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=localhost",
+        "-addext", "subjectAltName=IP:127.0.0.1", "-keyout", directory / "key.pem", "-out", directory / "cert.pem",
+    ]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+    return directory
+
+
+@pytest.mark.parametrize("token", ["right", "wrong"])
+def test_an_agent_and_a_gateway_with_tls_and_a_token(tmp_path, certificate, token):
+    (tmp_path / "gateway").mkdir()
+    (tmp_path / "agent").mkdir()
+    pem = str(certificate / "cert.pem")
+    tls = {
+        "OTEL_OPENSTACK_TLS_CERT": pem,
+        "OTEL_OPENSTACK_TLS_CA": pem,
+        "OTEL_OPENSTACK_TLS_KEY": str(certificate / "key.pem"),
+    }
+    files = ("gateway.yaml", "gateway-tls.yaml", "to-files.yaml")
+    with Collector(tmp_path / "gateway", *files, environment=tls | {"OTEL_OPENSTACK_TOKEN": "right"}) as gateway:
+        environment = tls | {
+            "OTEL_OPENSTACK_TOKEN": token,
+            "OTEL_OPENSTACK_GATEWAY": f"https://127.0.0.1:{gateway.otlp}",
+        }
+        with Collector(
+            tmp_path / "agent", "agent.yaml", "to-otlp.yaml", "to-otlp-tls.yaml", environment=environment
+        ) as agent:
+            worker = Worker()
+            worker.serve(0.1)
+            agent.report(worker)
+            arrived = tmp_path / "gateway" / "metrics.jsonl"
+            if token == "right":
+                wait(lambda: '"requests"' in text(arrived), "what the agent took in")
+            else:
+                wait(lambda: agent.own("exporter_send_failed_metric_points"), "refused and counted")
+                assert '"requests"' not in text(arrived)
+
+
+def span(name, *, status=0, seconds=0.1, **attributes):
+    began = time.time_ns()
+    return {
+        "traceId": f"{time.time_ns():032x}", "spanId": f"{time.time_ns() % 2**64:016x}", "name": name, "kind": 2,
+        "startTimeUnixNano": str(began), "endTimeUnixNano": str(began + int(seconds * 1e9)), "status": {"code": status},
+        "attributes": [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()],
+    }  # fmt: skip
+
+
+def test_a_gateway_keeps_what_matters_and_no_secrets(tmp_path):
+    environment = {"OTEL_OPENSTACK_TRACES_PERCENT": "0", "OTEL_OPENSTACK_DECISION_WAIT": "1s"}
+    with Collector(tmp_path, "gateway.yaml", "to-files.yaml", environment=environment) as gateway:
+        spans = [
+            span("plain"), span("failed", status=2, password="hunter2", note="Bearer abc.def"), span("slow", seconds=6),
+        ]  # fmt: skip
+        scope = {"scope": {}, "spans": spans}
+        assert gateway.post({"resourceSpans": [{"resource": {}, "scopeSpans": [scope]}]}, "/v1/traces") == 200
+        file = tmp_path / "traces.jsonl"
+        wait(lambda: '"slow"' in text(file), "sampled")
+        assert '"failed"' in text(file)
+        for absent in ('"plain"', "hunter2", "abc.def"):
+            assert absent not in text(file)
+    with gateway:
+        scope["spans"] = [span("later", status=2)]
+        assert gateway.post({"resourceSpans": [{"resource": {}, "scopeSpans": [scope]}]}, "/v1/traces") == 200
+        wait(lambda: '"later"' in text(file), "sampled after a restart")
+        assert '"slow"' in text(file), "files are continued"
