@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import subprocess
@@ -103,7 +104,8 @@ def _chain(cloud: Cloud, commands: Sequence[list[str]]) -> None:
 
 def _title(command: Sequence[str]) -> str:
     """`nova-manage db sync` of the whole command line, which also holds paths and the password."""
-    words = [Path(word).name for word in command if not word.startswith(("--", "{")) and not word.endswith("conf")]
+    shown = itertools.takewhile(lambda word: not word.startswith("--bootstrap-"), command)  # the password is next
+    words = [Path(word).name for word in shown if not word.startswith(("--", "{")) and not word.endswith("conf")]
     program, *rest = words
     subcommand = [word for word in rest if word.removesuffix(".py").isidentifier()]
     return " ".join(subcommand[:1] if program == "python" else [program, *subcommand[:2]])
