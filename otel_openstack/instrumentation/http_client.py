@@ -27,7 +27,7 @@ from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import cloud_endpoints, templates
 from otel_openstack.instrumentation.facts import record
 from otel_openstack.instrumentation.wsgi_environ import METHODS, OTHER
-from otel_openstack.patching import Patch, guard, guarded
+from otel_openstack.patching import Patch, guard
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
 from otel_openstack.tracing import api_seam
@@ -83,6 +83,13 @@ class Outgoing:
 
     def finish(self, status: int | None, error: BaseException | None) -> None:
         """Record the request with the response's status, or with the error that came instead of a response."""
+        try:
+            self._finish(status, error)
+        except BaseException:
+            self._op.finish()  # whatever failed, its span is current no more
+            raise
+
+    def _finish(self, status: int | None, error: BaseException | None) -> None:
         facts = self._facts
         found: dict[str, Any] = {}
         failure: BaseException | str | None = error
@@ -126,23 +133,33 @@ def _urllib3_send(original: Callable[..., Any]) -> Callable[..., Any]:
     """Replace `HTTPConnectionPool._make_request`: one request, sent once, the connecting included."""
 
     @functools.wraps(original)
-    def send(pool: Any, conn: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> Any:
-        outgoing = _urllib3_begin(pool, conn, method, url, kwargs) if _watch.on else None
-        if outgoing is None:
-            return original(pool, conn, method, url, *args, **kwargs)
+    def send(*args: Any, **kwargs: Any) -> Any:
+        begun = None
+        if _watch.on:
+            try:
+                begun = _urllib3_begin(kwargs, *args, **kwargs)
+            except Exception as failure:
+                _watch.failed("before", failure)
+        if begun is None:
+            return original(*args, **kwargs)
+        outgoing, conn, kwargs = begun
         try:
-            response = original(pool, conn, method, url, *args, **kwargs)
+            response = original(*args, **kwargs)
         except BaseException as error:
-            _urllib3_end(outgoing, conn, None, error)
+            with _watch:
+                _urllib3_end(outgoing, conn, None, error)
             raise
-        _urllib3_end(outgoing, conn, response, None)
+        with _watch:
+            _urllib3_end(outgoing, conn, response, None)
         return response
 
     return send
 
 
-@guarded(WATCH)
-def _urllib3_begin(pool: Any, conn: Any, method: Any, url: str, kwargs: dict[str, Any]) -> Outgoing | None:
+def _urllib3_begin(
+    given: dict[str, Any], /, pool: Any, conn: Any, method: Any, url: str, *_args: Any, **_kwargs: Any
+) -> tuple[Outgoing, Any, dict[str, Any]] | None:
+    """Return the request, its connection and the keyword arguments, `given`, with the context in the headers."""
     if _suppressed():
         return None
     scheme = pool.scheme
@@ -150,22 +167,27 @@ def _urllib3_begin(pool: Any, conn: Any, method: Any, url: str, kwargs: dict[str
     outgoing = Outgoing(method, *place)
     try:
         conn.__dict__[STATE] = DRIVEN
-        headers = kwargs.get("headers")
+        headers = given.get("headers")
         # A copy: the caller's mapping is used again for a retry, which has a context of its own.
         if headers is not None and not _carries(headers):
             copy = headers.copy() if hasattr(headers, "copy") else dict(headers)
             copy.update(outgoing.headers())
-            kwargs["headers"] = copy
+            given = {**given, "headers": copy}
     except BaseException:
+        conn.__dict__.pop(STATE, None)
         outgoing.finish(None, None)  # else it would stay current for ever
         raise
-    return outgoing
+    return outgoing, conn, given
 
 
-@guarded(WATCH)
 def _urllib3_end(outgoing: Outgoing, conn: Any, response: Any, error: BaseException | None) -> None:
-    conn.__dict__.pop(STATE, None)
-    outgoing.finish(getattr(response, "status", None), error)
+    try:
+        conn.__dict__.pop(STATE, None)
+        status = getattr(response, "status", None)
+    except BaseException:
+        outgoing.finish(None, error)
+        raise
+    outgoing.finish(status, error)
 
 
 def _carries(headers: Mapping[Any, Any]) -> bool:
@@ -204,10 +226,10 @@ class EndHeaders:
         outgoing = conn.__dict__.get(STATE)
         if not isinstance(outgoing, Outgoing):
             return None
-        outgoing.busy = True
         if not any(line.lower().startswith(b"traceparent:") for line in conn.__dict__.get("_buffer", ())):
             for name, value in outgoing.headers().items():
                 conn.putheader(name, value)
+        outgoing.busy = True
         return conn, outgoing
 
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:

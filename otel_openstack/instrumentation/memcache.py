@@ -42,8 +42,10 @@ class Call:
         if isinstance(state, tuple):
             _count(state, error)
         else:
-            state.totals.add_cache(perf_counter() - state.start)
-            state.finish(error=error)
+            try:
+                state.totals.add_cache(perf_counter() - state.start)
+            finally:
+                state.finish(error=error)
 
     def _name(self, args: tuple[Any, ...]) -> str:
         name = args[self._place] if self._place is not None and len(args) > self._place else self._operation

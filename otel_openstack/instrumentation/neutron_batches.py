@@ -54,6 +54,9 @@ def _attributed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @functools.wraps(callback)
     def send(events: Any) -> Any:
+        if not watch.on:
+            _pending.clear()  # of events that are sent unseen nothing may stay
+            return callback(events)
         sources: list[Source] = []
         operation = None
         with watch:
@@ -74,8 +77,12 @@ def _attributed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _batch(callback: Callable[[Any], Any], size: int, contexts: list[SpanContext]) -> tracing.Operation:
     name = f"batch {getattr(callback, '__qualname__', 'send_events')}"
     operation = tracing.root(SCOPE, name, SpanKind.INTERNAL, {names.MESSAGING_BATCH_MESSAGE_COUNT: size})
-    for context in contexts:
-        operation.span.add_link(context)
+    try:
+        for context in contexts:
+            operation.span.add_link(context)
+    except BaseException:
+        operation.finish()
+        raise
     return operation
 
 

@@ -45,7 +45,9 @@ def priority_of(message: Any) -> str | None:
     return found if found in PRIORITIES else None
 
 
-def _begin(transport: Any, target: Any, context: Any, message: Any, *_args: Any, **_kwargs: Any) -> tuple[Sending, Any]:
+def _begin(
+    transport: Any, target: Any, context: Any, message: Any, /, *_args: Any, **_kwargs: Any
+) -> tuple[Sending, Any]:
     system = names.broker(transport._driver)
     template = names.without_ids(str(target.topic))
     priority = priority_of(message)
@@ -66,8 +68,10 @@ def _begin(transport: Any, target: Any, context: Any, message: Any, *_args: Any,
 
 
 def _finish(sending: Sending, error: BaseException | None) -> None:
-    sending.operation.totals.add_rpc(perf_counter() - sending.operation.start)
-    seconds = sending.operation.finish(error)
+    try:
+        sending.operation.totals.add_rpc(perf_counter() - sending.operation.start)
+    finally:
+        seconds = sending.operation.finish(error)
     kind = metrics.error_type(error) if error is not None else None
     SENDS.record(seconds, sending.system, "notify", "send", sending.template, sending.priority, kind)
     MESSAGES.add(1, sending.system, "notify", sending.template, kind)
@@ -126,16 +130,20 @@ class Process:
                 _link(operation, carriers)
             processing.token = _current.set(processing)
             CONSUMED.add(len(incoming), system, "process", template, None)
-        except Exception:
+        except BaseException:
+            if processing.token is not None:
+                _current.reset(processing.token)
             operation.finish()
             raise
         return processing
 
     def finish(self, processing: Processing, result: Any, error: BaseException | None) -> None:
-        if processing.token is not None:
-            _current.reset(processing.token)
         failed = error or processing.error
-        seconds = processing.operation.finish(failed)
+        try:
+            if processing.token is not None:
+                _current.reset(processing.token)
+        finally:
+            seconds = processing.operation.finish(failed)
         kind = metrics.error_type(failed) if failed is not None else None
         PROCESSED.record(seconds, processing.system, "process", processing.template, processing.priority, kind)
 

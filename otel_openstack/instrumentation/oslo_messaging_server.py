@@ -102,7 +102,7 @@ class Process:
             WAIT.record(wait, names.SYSTEM, serving.method, serving.call_type)
             CONSUMED.add(1, serving.system, "process", serving.template, None)
             setattr(message, SERVING, serving)
-        except Exception:
+        except BaseException:
             serving.operation.finish()
             raise
         return serving

@@ -23,9 +23,10 @@ def _wrapped(name: str, task: Callable[..., Any], due: float | None, watch: Guar
     @functools.wraps(task)  # with the _periodic_* attributes that the loop reads
     def run(*args: Any, **kwargs: Any) -> Any:
         turn = None
-        with watch:
-            _record_lag(name, due)
-            turn = Turn("periodic", name, function_name(task))
+        if watch.on:
+            with watch:
+                _record_lag(name, due)
+                turn = Turn("periodic", name, function_name(task))
         try:
             result = task(*args, **kwargs)
         except BaseException as error:
@@ -63,16 +64,18 @@ def replace_run(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def run_periodic_tasks(self: Any, *args: Any, **kwargs: Any) -> Any:
         tasks: Tasks | None = None
-        if watch.on and "_periodic_tasks" not in vars(self):
+        if watch.on:
             with watch:
-                tasks = _tasks(self, watch)
+                if "_periodic_tasks" not in vars(self):
+                    tasks = _tasks(self, watch)
+                    self._periodic_tasks = tasks
         if tasks is None:
             return original(self, *args, **kwargs)
-        self._periodic_tasks = tasks
         try:
             return original(self, *args, **kwargs)
         finally:
-            vars(self).pop("_periodic_tasks", None)
+            with watch:
+                vars(self).pop("_periodic_tasks", None)
 
     return run_periodic_tasks
 

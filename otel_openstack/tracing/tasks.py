@@ -18,6 +18,7 @@ from typing import Any
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
+from otel_openstack.patching.guard import guard
 from otel_openstack.tracing import operations
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, set_context
 from otel_openstack.tracing.operations import TOTALS_KEY, Operation
@@ -26,6 +27,8 @@ from otel_openstack.tracing.totals import Totals
 
 SCOPE = "otel_openstack.tasks"
 AWAITED_KEY = create_key("otel-openstack-awaited")
+
+_watch = guard("context.task")
 
 
 def capture() -> Captured | None:
@@ -61,14 +64,23 @@ class Captured:
         self._tokens: list[Any] = []
 
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call `function` as a task of what was captured; returns and raises what it does."""
-        task = _Task(self._context, function)
+        """Call `function` as a task of what was captured; returns and raises what it does, whatever fails of ours."""
+        task = None
+        if _watch.on:
+            try:
+                task = _Task(self._context, function)
+            except Exception as failure:
+                _watch.failed("before", failure)
+        if task is None:
+            return function(*args, **kwargs)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            task.end(error)
+            with _watch:
+                task.end(error)
             raise
-        task.end(None)
+        with _watch:
+            task.end(None)
         return result
 
     def __enter__(self) -> Captured:  # noqa: PYI034 (typing.Self came with Python 3.11)
