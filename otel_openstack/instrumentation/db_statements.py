@@ -20,7 +20,7 @@ from otel_openstack import levels, metrics, settings, tracing
 from otel_openstack.instrumentation import db_engines
 from otel_openstack.instrumentation.db_engines import Database
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as names
 from otel_openstack.semconv import instruments
 
@@ -245,19 +245,11 @@ class _Statements:
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
-                with watch:
-                    seconds = time.perf_counter() - start
-                    if operation is not None:
-                        operation.finish(_type(error))
-                    if kind is not None:
-                        account(kind, seconds, error)
-                raise
-            with watch:
-                seconds = time.perf_counter() - start
-                if operation is not None:
-                    operation.finish()
                 if kind is not None:
-                    account(kind, seconds, None)
+                    finished(watch, operation, _traced, operation, kind, time.perf_counter() - start, error)
+                raise
+            if kind is not None:
+                finished(watch, operation, _traced, operation, kind, time.perf_counter() - start, None)
             return result
 
         return execute
@@ -274,6 +266,12 @@ def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str]:
     statement: str = kwargs["statement"] if "statement" in kwargs else args[1]
     last = args[-1] if len(args) > len(("cursor", "statement")) else None
     return kwargs.get("context", last), statement
+
+
+def _traced(operation: tracing.Operation | None, kind: Kind, seconds: float, error: BaseException | None) -> None:
+    if operation is not None:
+        operation.finish(_type(error))
+    account(kind, seconds, error)
 
 
 def account(kind: Kind, seconds: float, error: BaseException | None) -> None:

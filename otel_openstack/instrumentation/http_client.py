@@ -27,7 +27,7 @@ from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import cloud_endpoints, templates
 from otel_openstack.instrumentation.facts import record
 from otel_openstack.instrumentation.wsgi_environ import METHODS, OTHER
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
 from otel_openstack.tracing import api_seam
@@ -67,12 +67,16 @@ class Outgoing:
         if template is not None:
             attributes[attr.URL_TEMPLATE] = self._facts[attr.URL_TEMPLATE] = template
         name = "HTTP" if known == OTHER else known
-        self._op = tracing.child(SCOPE, f"{name} {template}" if template else name, SpanKind.CLIENT, attributes)
         self.busy = False
+        self._op = tracing.child(SCOPE, f"{name} {template}" if template else name, SpanKind.CLIENT, attributes)
 
     def detach(self) -> None:
         """Take the span off the context: between the calls that make up the request runs code that is not of it."""
         self._op.detach()
+
+    def let_go(self) -> None:
+        """End the span if what should have ended it has failed."""
+        self._op.let_go()
 
     def headers(self) -> dict[str, str]:
         """Return the headers that carry the context; none to a host that is not of the cloud."""
@@ -83,13 +87,6 @@ class Outgoing:
 
     def finish(self, status: int | None, error: BaseException | None) -> None:
         """Record the request with the response's status, or with the error that came instead of a response."""
-        try:
-            self._finish(status, error)
-        except BaseException:
-            self._op.finish()  # whatever failed, its span is current no more
-            raise
-
-    def _finish(self, status: int | None, error: BaseException | None) -> None:
         facts = self._facts
         found: dict[str, Any] = {}
         failure: BaseException | str | None = error
@@ -146,11 +143,9 @@ def _urllib3_send(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             response = original(*args, **kwargs)
         except BaseException as error:
-            with _watch:
-                _urllib3_end(outgoing, conn, None, error)
+            finished(_watch, outgoing, _urllib3_end, outgoing, conn, None, error)
             raise
-        with _watch:
-            _urllib3_end(outgoing, conn, response, None)
+        finished(_watch, outgoing, _urllib3_end, outgoing, conn, response, None)
         return response
 
     return send
@@ -173,21 +168,16 @@ def _urllib3_begin(
             copy = headers.copy() if hasattr(headers, "copy") else dict(headers)
             copy.update(outgoing.headers())
             given = {**given, "headers": copy}
+        return outgoing, conn, given
     except BaseException:
         conn.__dict__.pop(STATE, None)
-        outgoing.finish(None, None)  # else it would stay current for ever
+        outgoing.let_go()  # else it would stay current for ever
         raise
-    return outgoing, conn, given
 
 
 def _urllib3_end(outgoing: Outgoing, conn: Any, response: Any, error: BaseException | None) -> None:
-    try:
-        conn.__dict__.pop(STATE, None)
-        status = getattr(response, "status", None)
-    except BaseException:
-        outgoing.finish(None, error)
-        raise
-    outgoing.finish(status, error)
+    conn.__dict__.pop(STATE, None)
+    outgoing.finish(getattr(response, "status", None), error)
 
 
 def _carries(headers: Mapping[Any, Any]) -> bool:
@@ -203,13 +193,21 @@ class PutRequest:
             return None
         if state is not None:
             state.finish(None, None)  # begun, never answered, and the connection used again
-        outgoing = conn.__dict__[STATE] = Outgoing(method, *_place(conn, url))
-        outgoing.detach()
-        return conn
+        outgoing = Outgoing(method, *_place(conn, url))
+        try:
+            conn.__dict__[STATE] = outgoing
+            outgoing.detach()
+            return conn, outgoing
+        except BaseException:
+            conn.__dict__.pop(STATE, None)
+            outgoing.let_go()
+            raise
 
-    def finish(self, conn: Any, result: Any, error: BaseException | None) -> None:
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
         if error is not None:
-            conn.__dict__.pop(STATE).finish(None, error)
+            conn, outgoing = state
+            conn.__dict__.pop(STATE, None)
+            outgoing.finish(None, error)
 
 
 def _place(conn: Any, url: str) -> tuple[str, str, int, str]:
@@ -248,10 +246,12 @@ class GetResponse:
         if not isinstance(outgoing, Outgoing):
             return None
         outgoing.busy = True  # it closes the connection itself, after an error and before a last response
-        return conn
+        return conn, outgoing
 
-    def finish(self, conn: Any, result: Any, error: BaseException | None) -> None:
-        conn.__dict__.pop(STATE).finish(getattr(result, "status", None), error)
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        conn, outgoing = state
+        conn.__dict__.pop(STATE, None)
+        outgoing.finish(getattr(result, "status", None), error)
 
 
 class Close:

@@ -42,10 +42,8 @@ class Call:
         if isinstance(state, tuple):
             _count(state, error)
         else:
-            try:
-                state.totals.add_cache(perf_counter() - state.start)
-            finally:
-                state.finish(error=error)
+            state.totals.add_cache(perf_counter() - state.start)
+            state.finish(error=error)
 
     def _name(self, args: tuple[Any, ...]) -> str:
         name = args[self._place] if self._place is not None and len(args) > self._place else self._operation

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_openstack import tracing
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as names
 from otel_openstack.tracing import Captured
 
@@ -67,8 +67,7 @@ def _attributed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
             try:
                 return callback(events)
             finally:
-                with watch:
-                    operation.finish()
+                finished(watch, operation, operation.finish)
         return sources[0][0].run(callback, events) if sources else callback(events)
 
     return send
@@ -80,10 +79,10 @@ def _batch(callback: Callable[[Any], Any], size: int, contexts: list[SpanContext
     try:
         for context in contexts:
             operation.span.add_link(context)
+        return operation
     except BaseException:
-        operation.finish()
+        operation.let_go()
         raise
-    return operation
 
 
 def uninstall() -> None:

@@ -25,7 +25,7 @@ from opentelemetry.trace import SpanKind
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard, inventory
+from otel_openstack.patching import Patch, finished, guard, inventory
 from otel_openstack.tracing.exceptions import REMOTE_TYPE
 
 SEND = "oslo_messaging.rpc.send"
@@ -144,14 +144,7 @@ def _begin(
 
 
 def _finish(sending: Sending, error: BaseException | None) -> None:
-    try:
-        _end(*sending, error)
-    except BaseException:
-        sending.operation.finish()  # whatever failed, its span is current no more
-        raise
-
-
-def _end(operation: tracing.Operation, route: Route, error: BaseException | None) -> None:
+    operation, route = sending
     # Before the end: where there was no root, this operation's end is that of its background root too.
     operation.totals.add_rpc(perf_counter() - operation.start)
     remote: str | None = getattr(error, REMOTE_TYPE, None)
@@ -179,13 +172,6 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
     """Return what wraps a method of Transport that sends: `begin` gives a state and the context to send instead."""
     watch = guard(name)
 
-    def end(state: Any, error: BaseException | None) -> None:
-        if state is not None:
-            try:
-                finish(state, error)
-            except Exception as failure:
-                watch.failed("finish", failure)
-
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
         def send(*args: Any, **kwargs: Any) -> Any:
@@ -199,9 +185,11 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:
-                end(state, error)
+                if state is not None:
+                    finished(watch, state, finish, state, error)
                 raise
-            end(state, None)
+            if state is not None:
+                finished(watch, state, finish, state, None)
             return result
 
         return send

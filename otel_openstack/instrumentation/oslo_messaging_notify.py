@@ -68,10 +68,8 @@ def _begin(
 
 
 def _finish(sending: Sending, error: BaseException | None) -> None:
-    try:
-        sending.operation.totals.add_rpc(perf_counter() - sending.operation.start)
-    finally:
-        seconds = sending.operation.finish(error)
+    sending.operation.totals.add_rpc(perf_counter() - sending.operation.start)
+    seconds = sending.operation.finish(error)
     kind = metrics.error_type(error) if error is not None else None
     SENDS.record(seconds, sending.system, "notify", "send", sending.template, sending.priority, kind)
     MESSAGES.add(1, sending.system, "notify", sending.template, kind)
@@ -90,8 +88,9 @@ class Processing:
 
     __slots__ = ("error", "operation", "priority", "system", "template", "token")
 
-    def __init__(self, operation: tracing.Operation, system: str, template: str, priority: str | None) -> None:
-        self.operation = operation
+    operation: tracing.Operation  # set when all else is known, since it is current from then on
+
+    def __init__(self, system: str, template: str, priority: str | None) -> None:
         self.system = system
         self.template = template
         self.priority = priority
@@ -123,27 +122,24 @@ class Process:
         elif isinstance(incoming[0].ctxt, dict):
             attributes |= names.identity(incoming[0].ctxt)
         parent = carriers[0] if len(incoming) == 1 else None
-        operation = tracing.root(names.SCOPE, f"process {template}", SpanKind.CONSUMER, attributes, parent)
-        processing = Processing(operation, system, template, priority)
+        processing = Processing(system, template, priority)
+        name = f"process {template}"
+        operation = processing.operation = tracing.root(names.SCOPE, name, SpanKind.CONSUMER, attributes, parent)
         try:
             if parent is None:
                 _link(operation, carriers)
-            processing.token = _current.set(processing)
             CONSUMED.add(len(incoming), system, "process", template, None)
+            processing.token = _current.set(processing)
+            return processing
         except BaseException:
-            if processing.token is not None:
-                _current.reset(processing.token)
-            operation.finish()
+            operation.let_go()
             raise
-        return processing
 
     def finish(self, processing: Processing, result: Any, error: BaseException | None) -> None:
-        failed = error or processing.error
-        try:
-            if processing.token is not None:
-                _current.reset(processing.token)
-        finally:
-            seconds = processing.operation.finish(failed)
+        failed = error if error is not None else processing.error
+        seconds = processing.operation.finish(failed)
+        if processing.token is not None:
+            _current.reset(processing.token)
         kind = metrics.error_type(failed) if failed is not None else None
         PROCESSED.record(seconds, processing.system, "process", processing.template, processing.priority, kind)
 

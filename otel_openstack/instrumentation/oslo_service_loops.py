@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from otel_openstack import tracing
 from otel_openstack.instrumentation import background
 from otel_openstack.instrumentation.background import Turn, function_name
-from otel_openstack.patching import Guard, Patch, guard
+from otel_openstack.patching import Guard, Patch, finished, guard
 from otel_openstack.tracing.totals import Totals
 
 RUN = "oslo_service.looping_call"
@@ -66,11 +66,9 @@ def _turn(function: Callable[..., Any], starter: Starter | None, watch: Guard) -
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            with watch:
-                opened.finish_unless_idle(None if _done(error) else error)
+            finished(watch, opened, _raised, opened, error)
             raise
-        with watch:
-            opened.finish_unless_idle()
+        finished(watch, opened, opened.finish_unless_idle)
         return result
 
     return turn
@@ -80,16 +78,22 @@ class _Carried:
     """A turn that is work for the request that started the loop."""
 
     def __init__(self, captured: tracing.Captured) -> None:
-        self._captured = captured
+        self._captured: tracing.Captured | None = captured
         captured.__enter__()
 
     def finish_unless_idle(self, error: BaseException | None = None) -> None:
-        self._captured.__exit__(None, None, None)
+        self.let_go()
+
+    def let_go(self) -> None:
+        captured, self._captured = self._captured, None
+        if captured is not None:
+            captured.__exit__(None, None, None)
 
 
-def _done(error: BaseException) -> bool:
+def _raised(opened: Turn | _Carried, error: BaseException) -> None:
     # By name: where the class stands differs between releases.
-    return any(kind.__name__ == "LoopingCallDone" for kind in type(error).__mro__)
+    done = any(kind.__name__ == "LoopingCallDone" for kind in type(error).__mro__)
+    opened.finish_unless_idle(None if done else error)
 
 
 def _replace_run_loop(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
@@ -101,15 +105,13 @@ def _replace_run_loop(original: Callable[..., Any], watch: Guard) -> Callable[..
         if watch.on:
             with watch:
                 looped = self.f
-                self.f = _turn(looped, getattr(self, STARTER, None), watch)
-                function = looped
+                self.f, function = _turn(looped, getattr(self, STARTER, None), watch), looped
         if function is None:
             return original(self, *args, **kwargs)
         try:
             return original(self, *args, **kwargs)
         finally:
-            with watch:
-                self.f = function
+            self.f = function
 
     return _run_loop
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_openstack.instrumentation.background import LAG, Turn, function_name
-from otel_openstack.patching import Guard, Patch, guard
+from otel_openstack.patching import Guard, Patch, finished, guard
 
 RUN = "oslo_service.periodic_task"
 
@@ -30,13 +30,11 @@ def _wrapped(name: str, task: Callable[..., Any], due: float | None, watch: Guar
         try:
             result = task(*args, **kwargs)
         except BaseException as error:
-            with watch:
-                if turn is not None:
-                    turn.finish(error)
-            raise
-        with watch:
             if turn is not None:
-                turn.finish()
+                finished(watch, turn, turn.finish, error)
+            raise
+        if turn is not None:
+            finished(watch, turn, turn.finish)
         return result
 
     return run
@@ -74,8 +72,7 @@ def replace_run(original: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return original(self, *args, **kwargs)
         finally:
-            with watch:
-                vars(self).pop("_periodic_tasks", None)
+            vars(self).pop("_periodic_tasks", None)
 
     return run_periodic_tasks
 

@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_openstack import resource, tracing
 from otel_openstack.instrumentation.background import SCOPE, function_name, starting
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 
 START = "oslo_service.start"
 
@@ -36,15 +36,12 @@ def trace_start(service: Any) -> None:
         try:
             result = service.start(*args, **kwargs)
         except BaseException as error:
-            _finish(operation, error)
-            raise
-        _finish(operation, None)
-        return result
-
-    def _finish(operation: tracing.Operation | None, error: BaseException | None) -> None:
-        with watch:
             if operation is not None:
-                operation.finish(error)
+                finished(watch, operation, operation.finish, error)
+            raise
+        if operation is not None:
+            finished(watch, operation, operation.finish)
+        return result
 
     own["start"] = start
 
