@@ -112,7 +112,8 @@ def _time_functions(original: Callable[..., Any]) -> Callable[..., Any]:
         if watch.on:
             with watch:
                 manager, function = args
-                return _timed(decorated, _name(function), _access(manager))
+                if callable(decorated):
+                    return _timed(decorated, _name(function), _access(manager))
         return decorated
 
     return decorate

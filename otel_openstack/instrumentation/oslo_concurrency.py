@@ -36,16 +36,16 @@ def lock_name(name: object) -> str:
 class TimedLock(contextlib.ContextDecorator):
     """What `lockutils.lock()` returns: the library's context manager with two clocks round it."""
 
-    def __init__(self, make: Callable[[], Any], labels: tuple[str, bool], watch: Guard) -> None:
+    def __init__(self, make: Callable[[], Any], lock: Any, labels: tuple[str, bool], watch: Guard) -> None:
         self._make = make
-        self._lock = make()
+        self._lock = lock
         self._labels = labels
         self._watch = watch
         self._held_since: float | None = None
 
     def _recreate_cm(self) -> TimedLock:
         # As a decorator the library's own generator is made anew for each call.
-        return TimedLock(self._make, self._labels, self._watch)
+        return TimedLock(self._make, self._make(), self._labels, self._watch)
 
     def __enter__(self) -> Any:
         start = perf_counter()
@@ -73,13 +73,14 @@ def replace_lock(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def lock(*args: Any, **kwargs: Any) -> Any:
-        labels = None
+        made = original(*args, **kwargs)
         if watch.on:
             with watch:
-                labels = _labels(*args, **kwargs)
-        if labels is None:
-            return original(*args, **kwargs)
-        return TimedLock(functools.partial(original, *args, **kwargs), labels, watch)
+                if hasattr(made, "__enter__"):
+                    return TimedLock(
+                        functools.partial(original, *args, **kwargs), made, _labels(*args, **kwargs), watch
+                    )
+        return made
 
     return lock
 

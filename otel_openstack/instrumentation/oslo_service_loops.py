@@ -40,13 +40,13 @@ def _replace_start(original: Callable[..., Any], watch: Guard) -> Callable[..., 
     """Wrap `_start`, to note the request that starts a loop: its thread is the library's and carries no context."""
 
     @functools.wraps(original)
-    def _start(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def _start(*args: Any, **kwargs: Any) -> Any:
         if watch.on:
             with watch:
                 totals, captured = background.request(), tracing.capture()
                 starter = Starter(captured, totals) if totals is not None and captured is not None else None
-                setattr(self, STARTER, starter)
-        return original(self, *args, **kwargs)
+                setattr(args[0], STARTER, starter)
+        return original(*args, **kwargs)
 
     return _start
 
@@ -100,18 +100,19 @@ def _replace_run_loop(original: Callable[..., Any], watch: Guard) -> Callable[..
     """Wrap `_run_loop`, which reads the looped function once, at its start, from `self.f`."""
 
     @functools.wraps(original)
-    def _run_loop(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def _run_loop(*args: Any, **kwargs: Any) -> Any:
         function: Any = None
         if watch.on:
             with watch:
-                looped = self.f
-                self.f, function = _turn(looped, getattr(self, STARTER, None), watch), looped
+                loop = args[0]
+                looped = loop.f
+                loop.f, function = _turn(looped, getattr(loop, STARTER, None), watch), looped
         if function is None:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         try:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         finally:
-            self.f = function
+            loop.f = function
 
     return _run_loop
 

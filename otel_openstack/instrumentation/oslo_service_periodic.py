@@ -60,19 +60,19 @@ def replace_run(original: Callable[..., Any]) -> Callable[..., Any]:
     watch = guard(RUN)
 
     @functools.wraps(original)
-    def run_periodic_tasks(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def run_periodic_tasks(*args: Any, **kwargs: Any) -> Any:
         tasks: Tasks | None = None
         if watch.on:
             with watch:
-                if "_periodic_tasks" not in vars(self):
-                    tasks = _tasks(self, watch)
-                    self._periodic_tasks = tasks
+                manager = args[0]
+                if "_periodic_tasks" not in vars(manager):
+                    manager._periodic_tasks = tasks = _tasks(manager, watch)
         if tasks is None:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         try:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         finally:
-            vars(self).pop("_periodic_tasks", None)
+            vars(manager).pop("_periodic_tasks", None)
 
     return run_periodic_tasks
 

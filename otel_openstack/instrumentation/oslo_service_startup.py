@@ -28,11 +28,17 @@ def trace_start(service: Any) -> None:
     def start(*args: Any, **kwargs: Any) -> Any:
         own.pop("start", None)
         operation = None
-        with watch:
-            if watch.on and tracing.totals() is None:
-                attributes = {"code.function.name": function_name(service.start)}
-                operation = tracing.root(SCOPE, f"startup {resource.service_name()}", SpanKind.INTERNAL, attributes)
-                starting(operation)
+        if watch.on:
+            with watch:
+                if tracing.totals() is None:
+                    attributes = {"code.function.name": function_name(service.start)}
+                    name = f"startup {resource.service_name()}"
+                    operation = tracing.root(SCOPE, name, SpanKind.INTERNAL, attributes)
+                    try:
+                        starting(operation)
+                    except BaseException:
+                        operation.let_go()
+                        raise
         try:
             result = service.start(*args, **kwargs)
         except BaseException as error:

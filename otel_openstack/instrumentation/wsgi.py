@@ -249,6 +249,10 @@ class Exchange:
             _watch.failed("returned", failure)
             self.finish()
             return body
+        except BaseException:
+            self._op.detach()
+            self.finish()
+            raise
 
     def _body(self, body: Any) -> Any:
         if type(body) in (list, tuple):

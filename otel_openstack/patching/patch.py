@@ -154,8 +154,10 @@ def hooked(original: Callable[..., Any], hook: Hook, watch: Guard) -> Callable[.
         if state is not None:
             try:  # as `finished`, without the call
                 finish(state, result, None)
-            except Exception as failure:
+            except BaseException as failure:
                 release(state)
+                if not isinstance(failure, Exception):
+                    raise
                 watch.failed("finish", failure)
         return result
 
@@ -166,8 +168,10 @@ def finished(watch: Guard, state: Any, finish: Callable[..., Any], *args: Any) -
     """Call `finish(*args)`; if it fails, let go of the operation that `state` is or holds."""
     try:
         finish(*args)
-    except Exception as failure:
+    except BaseException as failure:
         release(state)
+        if not isinstance(failure, Exception):
+            raise  # the service's own, as of a signal: it goes on, but leaves nothing current
         watch.failed("finish", failure)
 
 
