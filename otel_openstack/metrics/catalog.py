@@ -60,8 +60,8 @@ class Observable(Instrument):
                     self._merge(found, self.canonical(given), value)
         except OSError as error:  # of the system, as with no file descriptor left: it may recover, so it is never off
             self.failures += 1
-            watch.failures += 1
-            if watch.failures == 1:
+            if not watch.failures:
+                watch.failures = 1
                 self.complaints.append(f"{self.name} cannot be read: {type(error).__name__}: {error}")
         except Exception as error:
             self.failures += 1

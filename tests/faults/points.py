@@ -29,6 +29,7 @@ ENTRY = 0
 ATOMIC = frozenset({"_reset", "let_go"})
 # As little: taking a request off an environ, and out of the gauge through a function that was bound at its begin.
 ATOMIC_LINES = frozenset({"environ.pop(FLAG, None)", "self._active(-1)"})
+ATOMIC_CONDITION = "if self._born == process.start_time_unix_nano()"
 
 
 class Point(NamedTuple):
@@ -78,6 +79,11 @@ def guarded_lines(file: str) -> frozenset[int]:
     return frozenset(found)
 
 
+def atomic(line: str) -> bool:
+    """Whether a line is one at which nothing can fail."""
+    return line in ATOMIC_LINES or line.startswith(ATOMIC_CONDITION)
+
+
 @functools.cache
 def untouched_lines(file: str) -> frozenset[int]:
     """The lines at which tracing cannot raise as code would: `try` itself, which does nothing, and handlers.
@@ -85,7 +91,7 @@ def untouched_lines(file: str) -> frozenset[int]:
     Python 3.11 loses count of the exception that is handled where a trace raises in a handler.
     """
     source = (ROOT / file).read_text()
-    found = {number for number, line in enumerate(source.splitlines(), 1) if line.strip() in ATOMIC_LINES}
+    found = {number for number, line in enumerate(source.splitlines(), 1) if atomic(line.strip())}
     for node in ast.walk(ast.parse(source)):
         if isinstance(node, ast.Try):
             found.add(node.lineno)

@@ -292,7 +292,7 @@ def workloads() -> dict[str, Any]:
     if MODE == "green":
         from tests.faults import green
 
-        found = [w for w in found if w is not work.thread_pool] + list(green.ALL)
+        found = [w for w in found if w not in (work.thread_pool, work.subprocesses)] + list(green.ALL)
     return {workload.__name__: workload for workload in found}
 
 
@@ -343,7 +343,7 @@ def main() -> None:
         "problems": problems,
         "results": results,
         "swallowed": sorted(map(str, SWALLOWED)),
-        
+
         "failed": sorted(PATCHES),
         "active": sorted(active),
     }))  # fmt: skip

@@ -33,6 +33,7 @@ FRAMEWORK = "looks at its guard and nothing else; what is beneath is wsgi.reques
 ABSENT = "not installed here; tests/wsgi has a stand-in"
 NOTHING = "does nothing that can fail"
 EARLIER = "for earlier releases of oslo.service"
+OWN = "has tests of its own, by real libraries"
 EXCEPTIONS = {
     "wsgi.placement": LOADER,
     "wsgi.keystone": LOADER,
@@ -50,6 +51,11 @@ EXCEPTIONS = {
     "oslo_service.looping_call.start.before_4.2": EARLIER,
     "oslo_service.looping_call.before_4.2": EARLIER,
     "process.exit": "ends the process: see below",
+    "process.execv": "becomes another process; tests/process_model runs it",
+    "process.execve": "becomes another process; tests/process_model runs it",
+    "osprofiler.otlp": OWN,
+    "oslo_privsep.daemon": OWN,
+    "service_tokens.validated": OWN,
 }
 # What is guarded beside patches: callbacks, events, readings, items of work.
 OTHERS = {

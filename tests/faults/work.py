@@ -8,6 +8,7 @@ import contextlib
 import functools
 import multiprocessing.pool
 import os
+import subprocess
 import sys
 import threading
 import time
@@ -271,11 +272,18 @@ def log_setup(bench: Bench) -> Runs:
     yield run
 
 
-def process_end(bench: Bench) -> Runs:
-    """`os._exit` in a child, which ends with the service's own status."""
+def subprocesses(bench: Bench) -> Runs:
+    """Every way to make a process but those that replace this one."""
+
+    def spawned(spawn: Callable[..., int], *command: str) -> int:
+        return os.waitpid(spawn(command[0], command, dict(os.environ)), 0)[1]
 
     def run() -> None:
-        bench.did(os._exit.__name__)
+        bench.call("fork_exec", lambda: subprocess.run(["true"], check=False).returncode)
+        bench.call("missing", lambda: subprocess.run(["/nowhere/at/all"], check=False).returncode)
+        bench.call("spawn", spawned, os.posix_spawn, "/bin/true")
+        bench.call("spawnp", spawned, os.posix_spawnp, "true")
+        bench.call("system", os.system, "exit 3")
 
     yield run
 
@@ -380,5 +388,5 @@ def stand_ins() -> None:
 
 ALL = (
     threads, thread_pool, futures, futurist_threads, futurist_periodics, periodic_tasks, loops, startup, locks,
-    log_setup, collected, scatter_gather, batches, delayed,
+    log_setup, subprocesses, collected, scatter_gather, batches, delayed,
 )  # fmt: skip
