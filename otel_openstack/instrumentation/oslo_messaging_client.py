@@ -200,14 +200,15 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
 def no_span(name: str) -> Callable[[Any], Any]:
     """Return what stands in for oslo.messaging's own `trace_send` or `trace_receive`: the span is ours."""
     watch = guard(name)
-    unseen = [True]
-
-    def note(conf: Any, *_args: Any, **_kwargs: Any) -> None:
-        unseen.clear()
-        if conf.oslo_messaging_tracing.tracing_enabled:
-            inventory.aside(NATIVE, NATIVE_REASON)
 
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        unseen = [True]
+
+        def note(conf: Any, *_args: Any, **_kwargs: Any) -> None:
+            unseen.clear()
+            if conf.oslo_messaging_tracing.tracing_enabled:
+                inventory.aside(NATIVE, NATIVE_REASON)
+
         @functools.wraps(original)
         def nothing(*args: Any, **kwargs: Any) -> Any:
             if not watch.on:
