@@ -15,7 +15,7 @@ from typing import Any
 
 from otel_openstack import metrics
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Guard, Patch, guard
 from otel_openstack.semconv import instruments
 
 RETRIES = "oslo_db.retry"
@@ -50,40 +50,53 @@ _invocation: ContextVar[_Invocation | None] = ContextVar("otel_openstack_db_retr
 
 def _count_retries(original: Callable[..., Any]) -> Callable[..., Any]:
     """Replace `wrap_db_retry.__call__`: what it decorates tells its attempts apart from its invocations."""
+    watch = guard(RETRIES)
 
     @functools.wraps(original)
-    def decorate(retry: Any, function: Callable[..., Any]) -> Any:
-        decorated = original(retry, _attempt(function))
-        name = _name(function)
-
-        @functools.wraps(decorated)
-        def invocation(*args: Any, **kwargs: Any) -> Any:
-            token = _invocation.set(_Invocation(name))
-            try:
-                return decorated(*args, **kwargs)
-            finally:
-                _invocation.reset(token)
-
-        return invocation
+    def decorate(*args: Any, **kwargs: Any) -> Any:
+        attempted = None
+        if watch.on:
+            with watch:
+                retry, function = args
+                attempted, name = _attempt(function, watch), _name(function)
+        if attempted is None:
+            return original(*args, **kwargs)
+        decorated = original(retry, attempted)
+        with watch:
+            return _invoked(decorated, name, watch)
+        return decorated
 
     return decorate
 
 
-def _attempt(function: Callable[..., Any]) -> Callable[..., Any]:
-    watch = guard(RETRIES)
+def _invoked(decorated: Callable[..., Any], name: str, watch: Guard) -> Callable[..., Any]:
+    @functools.wraps(decorated)
+    def invocation(*args: Any, **kwargs: Any) -> Any:
+        if not watch.on:
+            return decorated(*args, **kwargs)
+        token = _invocation.set(_Invocation(name))
+        try:
+            return decorated(*args, **kwargs)
+        finally:
+            with watch:
+                _invocation.reset(token)
 
+    return invocation
+
+
+def _attempt(function: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
     @functools.wraps(function)
     def attempt(*args: Any, **kwargs: Any) -> Any:
         current = _invocation.get()
+        if current is None or not watch.on:
+            return function(*args, **kwargs)
         with watch:
-            if current is not None:
-                current.begin()
+            current.begin()
         try:
             return function(*args, **kwargs)
         except Exception as error:
             with watch:
-                if current is not None:
-                    current.failed(error)
+                current.failed(error)
             raise
 
     return attempt
@@ -94,10 +107,13 @@ def _time_functions(original: Callable[..., Any]) -> Callable[..., Any]:
     watch = guard(FUNCTIONS)
 
     @functools.wraps(original)
-    def decorate(manager: Any, function: Callable[..., Any]) -> Any:
-        decorated = original(manager, function)
-        with watch:
-            return _timed(decorated, _name(function), _access(manager))
+    def decorate(*args: Any, **kwargs: Any) -> Any:
+        decorated = original(*args, **kwargs)
+        if watch.on:
+            with watch:
+                manager, function = args
+                if callable(decorated):
+                    return _timed(decorated, _name(function), _access(manager))
         return decorated
 
     return decorate
@@ -119,6 +135,8 @@ def _timed(function: Callable[..., Any], name: str, access: str | None) -> Calla
 
     @functools.wraps(function)
     def timed(*args: Any, **kwargs: Any) -> Any:
+        if not watch.on:
+            return function(*args, **kwargs)
         start = time.perf_counter()
         try:
             result = function(*args, **kwargs)

@@ -20,7 +20,7 @@ from otel_openstack import levels, metrics, settings, tracing
 from otel_openstack.instrumentation import db_engines
 from otel_openstack.instrumentation.db_engines import Database
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as names
 from otel_openstack.semconv import instruments
 
@@ -199,23 +199,24 @@ class _Statements:
         """Return `original` measured; a slow or failed call becomes a span afterwards."""
         watch, clock, totals, threshold = guard(NAME), time.perf_counter, tracing.totals, self.threshold
 
-        def execute(cursor: Any, statement: str, *args: Any, **kwargs: Any) -> Any:
+        def execute(*args: Any, **kwargs: Any) -> Any:
+            if not watch.on:
+                return original(*args, **kwargs)
             start = clock()
             try:
-                result = original(cursor, statement, *args, **kwargs)
+                result = original(*args, **kwargs)
             except BaseException as error:
                 with watch:
-                    self.failed(_context(args, kwargs), statement, many, clock() - start, error)
+                    self.failed(*_given(args, kwargs), many, clock() - start, error)
                 raise
             try:
                 seconds = clock() - start
-                context = args[-1] if args else kwargs.get("context")
                 try:
-                    owner, was_many, kind = getattr(context.compiled, MARK)  # type: ignore[union-attr]
+                    owner, was_many, kind = getattr(args[-1].compiled, MARK)
                     if owner is not self or was_many is not many:
-                        kind = self.kind(context, statement, many)
-                except AttributeError:
-                    kind = self.kind(context, statement, many)
+                        kind = self.kind(*_given(args, kwargs), many)
+                except (AttributeError, IndexError):
+                    kind = self.kind(*_given(args, kwargs), many)
                 kind.record(seconds)
                 request = totals()
                 if request is not None:
@@ -232,29 +233,23 @@ class _Statements:
         """Return `original` measured with a span for each call (level detailed)."""
         watch = guard(NAME)
 
-        def execute(cursor: Any, statement: str, *args: Any, **kwargs: Any) -> Any:
+        def execute(*args: Any, **kwargs: Any) -> Any:
+            if not watch.on:
+                return original(*args, **kwargs)
             kind = operation = None
             with watch:
-                kind = self.kind(_context(args, kwargs), statement, many)
+                kind = self.kind(*_given(args, kwargs), many)
                 if not contrib_active():
                     operation = tracing.child(SCOPE, kind.span_name(), SpanKind.CLIENT, kind.attributes())
             start = time.perf_counter()
             try:
-                result = original(cursor, statement, *args, **kwargs)
+                result = original(*args, **kwargs)
             except BaseException as error:
-                with watch:
-                    seconds = time.perf_counter() - start
-                    if operation is not None:
-                        operation.finish(_type(error))
-                    if kind is not None:
-                        account(kind, seconds, error)
-                raise
-            with watch:
-                seconds = time.perf_counter() - start
-                if operation is not None:
-                    operation.finish()
                 if kind is not None:
-                    account(kind, seconds, None)
+                    finished(watch, operation, _traced, operation, kind, time.perf_counter() - start, error)
+                raise
+            if kind is not None:
+                finished(watch, operation, _traced, operation, kind, time.perf_counter() - start, None)
             return result
 
         return execute
@@ -266,8 +261,17 @@ class _Statements:
         leaf(kind, seconds, error)
 
 
-def _context(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    return args[-1] if args else kwargs.get("context")
+def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str]:
+    """Return context and statement of `do_execute(cursor, statement, [parameters,] context)`, however it is called."""
+    statement: str = kwargs["statement"] if "statement" in kwargs else args[1]
+    last = args[-1] if len(args) > len(("cursor", "statement")) else None
+    return kwargs.get("context", last), statement
+
+
+def _traced(operation: tracing.Operation | None, kind: Kind, seconds: float, error: BaseException | None) -> None:
+    if operation is not None:
+        operation.finish(_type(error))
+    account(kind, seconds, error)
 
 
 def account(kind: Kind, seconds: float, error: BaseException | None) -> None:

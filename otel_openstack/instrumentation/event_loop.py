@@ -11,6 +11,7 @@ from __future__ import annotations
 import functools
 import weakref
 from collections.abc import Callable
+from math import inf
 from time import perf_counter
 from typing import Any
 
@@ -46,6 +47,9 @@ class Clock:
 
         @functools.wraps(wait)
         def measured(*args: Any, **kwargs: Any) -> Any:
+            if not watch.on:
+                self.turn = inf  # once it is on again the first turn is no turn: counters leave out what is negative
+                return wait(*args, **kwargs)
             if listeners is not None and any(listeners.values()):
                 return wait(*args, **kwargs)
             began = perf_counter()

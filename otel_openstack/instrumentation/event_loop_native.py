@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from otel_openstack import levels, metrics
 from otel_openstack.levels import Level
-from otel_openstack.patching import inventory
+from otel_openstack.patching import guard, inventory
 from otel_openstack.patching.inventory import State
 from otel_openstack.runtime import originals, process
 from otel_openstack.semconv import instruments
@@ -19,6 +19,7 @@ PERIOD = 0.1
 """Seconds between two looks."""
 NAME = "scheduling delay"
 
+_watch = guard(NAME)
 _on = False
 _round = 0  # a thread of an earlier round, or of the parent, is not started again and ends
 
@@ -30,14 +31,16 @@ def sample(round_: int) -> None:
     while True:
         due = monotonic() + PERIOD
         sleep(PERIOD)
-        if not _on or round_ != _round or originals.is_green():
+        if not _on or not _watch.on or round_ != _round or originals.is_green():
             return
-        record(max(0.0, monotonic() - due))
+        with _watch:
+            record(max(0.0, monotonic() - due))
 
 
-def _start() -> None:
+def begin() -> None:
+    """Start the thread of this process; one that runs already ends. It ends by itself when its guard is off."""
     global _round
-    if _on and not originals.is_green():
+    if _on and _watch.on and not originals.is_green():
         _round += 1
         originals.start_new_thread(sample, (_round,))
 
@@ -51,7 +54,7 @@ def install() -> None:
     _on = True
     inventory.note(NAME, State.ACTIVE)
     if process.started():
-        _start()
+        begin()
 
 
 def pause() -> None:
@@ -67,4 +70,4 @@ def uninstall() -> None:
     inventory.forget(NAME)
 
 
-process.on_start(_start)
+process.on_start(begin)

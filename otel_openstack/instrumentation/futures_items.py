@@ -11,8 +11,11 @@ from typing import Any
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation.futures_pools import Entry
 from otel_openstack.instrumentation.threads_infrastructure import loops, module_of
+from otel_openstack.patching import guard
 from otel_openstack.semconv import instruments
 from otel_openstack.tracing import Captured
+
+_watch = guard("pool.item")
 
 
 class Item:
@@ -27,19 +30,22 @@ class Item:
 
     def __call__(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         entry = self._entry
+        if not _watch.on:
+            return function(*args, **kwargs)
         started = perf_counter()
-        running = entry.running if entry is not None else set()
-        running.add(self)
         if entry is not None:
-            _waited(entry, started - self._submitted)
+            with _watch:
+                entry.running.add(self)
+                _waited(entry, started - self._submitted)
         try:
             if self._captured is None:
                 return function(*args, **kwargs)
             return self._captured.run(function, *args, **kwargs)
         finally:
-            running.discard(self)
             if entry is not None:
-                ran(entry.kind, True, function, perf_counter() - started)
+                with _watch:
+                    entry.running.discard(self)
+                    ran(entry.kind, True, function, perf_counter() - started)
 
 
 def _waited(entry: Entry, seconds: float) -> None:

@@ -27,7 +27,7 @@ from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import cloud_endpoints, templates
 from otel_openstack.instrumentation.facts import record
 from otel_openstack.instrumentation.wsgi_environ import METHODS, OTHER
-from otel_openstack.patching import Patch, guard, guarded
+from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
 from otel_openstack.tracing import api_seam
@@ -67,12 +67,16 @@ class Outgoing:
         if template is not None:
             attributes[attr.URL_TEMPLATE] = self._facts[attr.URL_TEMPLATE] = template
         name = "HTTP" if known == OTHER else known
-        self._op = tracing.child(SCOPE, f"{name} {template}" if template else name, SpanKind.CLIENT, attributes)
         self.busy = False
+        self._op = tracing.child(SCOPE, f"{name} {template}" if template else name, SpanKind.CLIENT, attributes)
 
     def detach(self) -> None:
         """Take the span off the context: between the calls that make up the request runs code that is not of it."""
         self._op.detach()
+
+    def let_go(self) -> None:
+        """End the span if what should have ended it has failed."""
+        self._op.let_go()
 
     def headers(self) -> dict[str, str]:
         """Return the headers that carry the context; none to a host that is not of the cloud."""
@@ -126,23 +130,31 @@ def _urllib3_send(original: Callable[..., Any]) -> Callable[..., Any]:
     """Replace `HTTPConnectionPool._make_request`: one request, sent once, the connecting included."""
 
     @functools.wraps(original)
-    def send(pool: Any, conn: Any, method: Any, url: Any, *args: Any, **kwargs: Any) -> Any:
-        outgoing = _urllib3_begin(pool, conn, method, url, kwargs) if _watch.on else None
-        if outgoing is None:
-            return original(pool, conn, method, url, *args, **kwargs)
+    def send(*args: Any, **kwargs: Any) -> Any:
+        begun = None
+        if _watch.on:
+            try:
+                begun = _urllib3_begin(kwargs, *args, **kwargs)
+            except Exception as failure:
+                _watch.failed("before", failure)
+        if begun is None:
+            return original(*args, **kwargs)
+        outgoing, conn, kwargs = begun
         try:
-            response = original(pool, conn, method, url, *args, **kwargs)
+            response = original(*args, **kwargs)
         except BaseException as error:
-            _urllib3_end(outgoing, conn, None, error)
+            finished(_watch, outgoing, _urllib3_end, outgoing, conn, None, error)
             raise
-        _urllib3_end(outgoing, conn, response, None)
+        finished(_watch, outgoing, _urllib3_end, outgoing, conn, response, None)
         return response
 
     return send
 
 
-@guarded(WATCH)
-def _urllib3_begin(pool: Any, conn: Any, method: Any, url: str, kwargs: dict[str, Any]) -> Outgoing | None:
+def _urllib3_begin(
+    given: dict[str, Any], /, pool: Any, conn: Any, method: Any, url: str, *_args: Any, **_kwargs: Any
+) -> tuple[Outgoing, Any, dict[str, Any]] | None:
+    """Return the request, its connection and the keyword arguments, `given`, with the context in the headers."""
     if _suppressed():
         return None
     scheme = pool.scheme
@@ -150,19 +162,19 @@ def _urllib3_begin(pool: Any, conn: Any, method: Any, url: str, kwargs: dict[str
     outgoing = Outgoing(method, *place)
     try:
         conn.__dict__[STATE] = DRIVEN
-        headers = kwargs.get("headers")
+        headers = given.get("headers")
         # A copy: the caller's mapping is used again for a retry, which has a context of its own.
         if headers is not None and not _carries(headers):
             copy = headers.copy() if hasattr(headers, "copy") else dict(headers)
             copy.update(outgoing.headers())
-            kwargs["headers"] = copy
+            given = {**given, "headers": copy}
+        return outgoing, conn, given
     except BaseException:
-        outgoing.finish(None, None)  # else it would stay current for ever
+        conn.__dict__.pop(STATE, None)
+        outgoing.let_go()  # else it would stay current for ever
         raise
-    return outgoing
 
 
-@guarded(WATCH)
 def _urllib3_end(outgoing: Outgoing, conn: Any, response: Any, error: BaseException | None) -> None:
     conn.__dict__.pop(STATE, None)
     outgoing.finish(getattr(response, "status", None), error)
@@ -181,13 +193,21 @@ class PutRequest:
             return None
         if state is not None:
             state.finish(None, None)  # begun, never answered, and the connection used again
-        outgoing = conn.__dict__[STATE] = Outgoing(method, *_place(conn, url))
-        outgoing.detach()
-        return conn
+        outgoing = Outgoing(method, *_place(conn, url))
+        try:
+            conn.__dict__[STATE] = outgoing
+            outgoing.detach()
+            return conn, outgoing
+        except BaseException:
+            conn.__dict__.pop(STATE, None)
+            outgoing.let_go()
+            raise
 
-    def finish(self, conn: Any, result: Any, error: BaseException | None) -> None:
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
         if error is not None:
-            conn.__dict__.pop(STATE).finish(None, error)
+            conn, outgoing = state
+            conn.__dict__.pop(STATE, None)
+            outgoing.finish(None, error)
 
 
 def _place(conn: Any, url: str) -> tuple[str, str, int, str]:
@@ -204,10 +224,10 @@ class EndHeaders:
         outgoing = conn.__dict__.get(STATE)
         if not isinstance(outgoing, Outgoing):
             return None
-        outgoing.busy = True
         if not any(line.lower().startswith(b"traceparent:") for line in conn.__dict__.get("_buffer", ())):
             for name, value in outgoing.headers().items():
                 conn.putheader(name, value)
+        outgoing.busy = True
         return conn, outgoing
 
     def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
@@ -226,10 +246,12 @@ class GetResponse:
         if not isinstance(outgoing, Outgoing):
             return None
         outgoing.busy = True  # it closes the connection itself, after an error and before a last response
-        return conn
+        return conn, outgoing
 
-    def finish(self, conn: Any, result: Any, error: BaseException | None) -> None:
-        conn.__dict__.pop(STATE).finish(getattr(result, "status", None), error)
+    def finish(self, state: Any, result: Any, error: BaseException | None) -> None:
+        conn, outgoing = state
+        conn.__dict__.pop(STATE, None)
+        outgoing.finish(getattr(result, "status", None), error)
 
 
 class Close:

@@ -15,7 +15,7 @@ from opentelemetry import trace
 from opentelemetry.trace import SpanContext, SpanKind
 
 from otel_openstack import tracing
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as names
 from otel_openstack.tracing import Captured
 
@@ -54,6 +54,9 @@ def _attributed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
 
     @functools.wraps(callback)
     def send(events: Any) -> Any:
+        if not watch.on:
+            _pending.clear()  # of events that are sent unseen nothing may stay
+            return callback(events)
         sources: list[Source] = []
         operation = None
         with watch:
@@ -64,8 +67,7 @@ def _attributed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
             try:
                 return callback(events)
             finally:
-                with watch:
-                    operation.finish()
+                finished(watch, operation, operation.finish)
         return sources[0][0].run(callback, events) if sources else callback(events)
 
     return send
@@ -74,9 +76,13 @@ def _attributed(callback: Callable[[Any], Any]) -> Callable[[Any], Any]:
 def _batch(callback: Callable[[Any], Any], size: int, contexts: list[SpanContext]) -> tracing.Operation:
     name = f"batch {getattr(callback, '__qualname__', 'send_events')}"
     operation = tracing.root(SCOPE, name, SpanKind.INTERNAL, {names.MESSAGING_BATCH_MESSAGE_COUNT: size})
-    for context in contexts:
-        operation.span.add_link(context)
-    return operation
+    try:
+        for context in contexts:
+            operation.span.add_link(context)
+        return operation
+    except BaseException:
+        operation.let_go()
+        raise
 
 
 def uninstall() -> None:

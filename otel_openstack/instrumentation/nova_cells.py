@@ -23,10 +23,10 @@ class Awaited:
     """The tasks in the cells are part of the request that gathers them, also where that is a cast."""
 
     def before(self, *_args: Any, **_kwargs: Any) -> Any:
-        return tasks.awaited()
+        return tasks.Awaited()
 
-    def finish(self, token: Any, result: Any, error: BaseException | None) -> None:
-        tasks.no_longer(token)
+    def finish(self, waiting: tasks.Awaited, result: Any, error: BaseException | None) -> None:
+        waiting.let_go()
 
 
 class ScatterGather:

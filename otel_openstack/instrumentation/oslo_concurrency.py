@@ -36,23 +36,24 @@ def lock_name(name: object) -> str:
 class TimedLock(contextlib.ContextDecorator):
     """What `lockutils.lock()` returns: the library's context manager with two clocks round it."""
 
-    def __init__(self, make: Callable[[], Any], labels: tuple[str, bool], watch: Guard) -> None:
+    def __init__(self, make: Callable[[], Any], lock: Any, labels: tuple[str, bool], watch: Guard) -> None:
         self._make = make
-        self._lock = make()
+        self._lock = lock
         self._labels = labels
         self._watch = watch
         self._held_since: float | None = None
 
     def _recreate_cm(self) -> TimedLock:
         # As a decorator the library's own generator is made anew for each call.
-        return TimedLock(self._make, self._labels, self._watch)
+        return TimedLock(self._make, self._make(), self._labels, self._watch)
 
     def __enter__(self) -> Any:
         start = perf_counter()
         held = self._lock.__enter__()
         self._held_since = perf_counter()
-        with self._watch:
-            WAIT.record(self._held_since - start, *self._labels)
+        if self._watch.on:
+            with self._watch:
+                WAIT.record(self._held_since - start, *self._labels)
         return held
 
     def __exit__(
@@ -60,8 +61,8 @@ class TimedLock(contextlib.ContextDecorator):
     ) -> bool | None:
         since, self._held_since = self._held_since, None
         swallowed: bool | None = self._lock.__exit__(kind, error, trace)
-        with self._watch:
-            if since is not None:
+        if since is not None and self._watch.on:
+            with self._watch:
                 HOLD.record(perf_counter() - since, *self._labels)
         return swallowed
 
@@ -71,16 +72,23 @@ def replace_lock(original: Callable[..., Any]) -> Callable[..., Any]:
     watch = guard(LOCK)
 
     @functools.wraps(original)
-    def lock(name: Any, *args: Any, **kwargs: Any) -> Any:
-        labels = None
-        with watch:
-            if watch.on:
-                labels = lock_name(name), bool(args[1] if len(args) > 1 else kwargs.get("external", False))
-        if labels is None:
-            return original(name, *args, **kwargs)
-        return TimedLock(functools.partial(original, name, *args, **kwargs), labels, watch)
+    def lock(*args: Any, **kwargs: Any) -> Any:
+        made = original(*args, **kwargs)
+        if watch.on:
+            with watch:
+                if hasattr(made, "__enter__"):
+                    return TimedLock(
+                        functools.partial(original, *args, **kwargs), made, _labels(*args, **kwargs), watch
+                    )
+        return made
 
     return lock
+
+
+def _labels(
+    name: Any, lock_file_prefix: Any = None, external: Any = False, *_args: Any, **_kwargs: Any
+) -> tuple[str, bool]:
+    return lock_name(name), bool(external)
 
 
 PATCHES: tuple[Patch, ...] = (

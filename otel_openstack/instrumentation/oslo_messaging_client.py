@@ -17,7 +17,6 @@ import contextlib
 import functools
 import json
 from collections.abc import Callable
-from contextlib import AbstractContextManager
 from time import perf_counter
 from typing import Any, NamedTuple
 
@@ -26,7 +25,7 @@ from opentelemetry.trace import SpanKind
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard, inventory
+from otel_openstack.patching import Patch, finished, guard, inventory
 from otel_openstack.tracing.exceptions import REMOTE_TYPE
 
 SEND = "oslo_messaging.rpc.send"
@@ -39,6 +38,9 @@ REPLY_WAIT = metrics.histogram("openstack.rpc.client.reply.wait.duration")
 PACK = metrics.histogram("openstack.rpc.context.pack.duration")
 UNPACK = metrics.histogram("openstack.rpc.context.unpack.duration")
 
+# oslo.messaging's own spans.
+OWN_TRACING = (("oslo_messaging.tracing.send", "trace_send"), ("oslo_messaging.tracing.receive", "trace_receive"))
+
 MOST_ROUTES = 2000
 
 Begin = Callable[..., tuple[Any, Any]]
@@ -48,7 +50,6 @@ NATIVE = "oslo.messaging's tracing"
 NATIVE_REASON = "its messages are traced already"
 IN_PROCESS = "fake"  # the driver that hands objects over as they are
 _nothing = contextlib.nullcontext()
-_native = guard("oslo_messaging.tracing")
 
 
 class Route(NamedTuple):
@@ -128,6 +129,7 @@ def _begin(
     target: Any,
     context: Any,
     message: Any,
+    /,
     wait_for_reply: Any = None,
     *_args: Any,
     **_kwargs: Any,
@@ -170,28 +172,24 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
     """Return what wraps a method of Transport that sends: `begin` gives a state and the context to send instead."""
     watch = guard(name)
 
-    def end(state: Any, error: BaseException | None) -> None:
-        if state is not None:
-            try:
-                finish(state, error)
-            except Exception as failure:
-                watch.failed("finish", failure)
-
     def replace(original: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(original)
-        def send(self: Any, target: Any, ctxt: Any, message: Any, *args: Any, **kwargs: Any) -> Any:
-            state, context = None, ctxt
+        def send(*args: Any, **kwargs: Any) -> Any:
+            state = None
             if watch.on:
                 try:
-                    state, context = begin(self, target, ctxt, message, *args, **kwargs)
+                    state, context = begin(*args, **kwargs)
+                    args = (*args[:2], context, *args[3:])  # (transport, target, context, message, ...)
                 except Exception as failure:
                     watch.failed("before", failure)
             try:
-                result = original(self, target, context, message, *args, **kwargs)
+                result = original(*args, **kwargs)
             except BaseException as error:
-                end(state, error)
+                if state is not None:
+                    finished(watch, state, finish, state, error)
                 raise
-            end(state, None)
+            if state is not None:
+                finished(watch, state, finish, state, None)
             return result
 
         return send
@@ -199,20 +197,30 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
     return replace
 
 
-def no_span(original: Callable[..., Any]) -> Callable[..., AbstractContextManager[None]]:
-    """Stand in for oslo.messaging's own `trace_send` and `trace_receive`: the span is ours."""
-    unseen = [True]
+def no_span(name: str) -> Callable[[Any], Any]:
+    """Return what stands in for oslo.messaging's own `trace_send` or `trace_receive`: the span is ours."""
+    watch = guard(name)
 
-    @functools.wraps(original)
-    def nothing(conf: Any, *_args: Any, **_kwargs: Any) -> AbstractContextManager[None]:
-        if unseen:
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        unseen = [True]
+
+        def note(conf: Any, *_args: Any, **_kwargs: Any) -> None:
             unseen.clear()
-            with _native:
-                if conf.oslo_messaging_tracing.tracing_enabled:
-                    inventory.aside(NATIVE, NATIVE_REASON)
-        return _nothing
+            if conf.oslo_messaging_tracing.tracing_enabled:
+                inventory.aside(NATIVE, NATIVE_REASON)
 
-    return nothing
+        @functools.wraps(original)
+        def nothing(*args: Any, **kwargs: Any) -> Any:
+            if not watch.on:
+                return original(*args, **kwargs)
+            if unseen:
+                with watch:
+                    note(*args, **kwargs)
+            return _nothing
+
+        return nothing
+
+    return replace
 
 
 class RemoteErrors:
@@ -268,8 +276,10 @@ def error_type(error: BaseException | None) -> str | None:
 
 PATCHES: tuple[Patch, ...] = (
     Patch(SEND, "oslo_messaging.transport", "Transport._send", group="rpc", replace=sender(SEND, _begin, _finish)),
-    Patch("oslo_messaging.tracing.send", "oslo_messaging._tracing", "trace_send", group="rpc", replace=no_span),
-    Patch("oslo_messaging.tracing.receive", "oslo_messaging._tracing", "trace_receive", group="rpc", replace=no_span),
+    *(
+        Patch(name, "oslo_messaging._tracing", attribute, group="rpc", replace=no_span(name))
+        for name, attribute in OWN_TRACING
+    ),
     Patch(
         "oslo_messaging.rpc.remote_error",
         "oslo_messaging._drivers.common",

@@ -45,7 +45,9 @@ def priority_of(message: Any) -> str | None:
     return found if found in PRIORITIES else None
 
 
-def _begin(transport: Any, target: Any, context: Any, message: Any, *_args: Any, **_kwargs: Any) -> tuple[Sending, Any]:
+def _begin(
+    transport: Any, target: Any, context: Any, message: Any, /, *_args: Any, **_kwargs: Any
+) -> tuple[Sending, Any]:
     system = names.broker(transport._driver)
     template = names.without_ids(str(target.topic))
     priority = priority_of(message)
@@ -86,8 +88,9 @@ class Processing:
 
     __slots__ = ("error", "operation", "priority", "system", "template", "token")
 
-    def __init__(self, operation: tracing.Operation, system: str, template: str, priority: str | None) -> None:
-        self.operation = operation
+    operation: tracing.Operation  # set when all else is known, since it is current from then on
+
+    def __init__(self, system: str, template: str, priority: str | None) -> None:
         self.system = system
         self.template = template
         self.priority = priority
@@ -119,23 +122,24 @@ class Process:
         elif isinstance(incoming[0].ctxt, dict):
             attributes |= names.identity(incoming[0].ctxt)
         parent = carriers[0] if len(incoming) == 1 else None
-        operation = tracing.root(names.SCOPE, f"process {template}", SpanKind.CONSUMER, attributes, parent)
-        processing = Processing(operation, system, template, priority)
+        processing = Processing(system, template, priority)
+        name = f"process {template}"
+        operation = processing.operation = tracing.root(names.SCOPE, name, SpanKind.CONSUMER, attributes, parent)
         try:
             if parent is None:
                 _link(operation, carriers)
-            processing.token = _current.set(processing)
             CONSUMED.add(len(incoming), system, "process", template, None)
-        except Exception:
-            operation.finish()
+            processing.token = _current.set(processing)
+            return processing
+        except BaseException:
+            operation.let_go()
             raise
-        return processing
 
     def finish(self, processing: Processing, result: Any, error: BaseException | None) -> None:
+        failed = error if error is not None else processing.error
+        seconds = processing.operation.finish(failed)
         if processing.token is not None:
             _current.reset(processing.token)
-        failed = error or processing.error
-        seconds = processing.operation.finish(failed)
         kind = metrics.error_type(failed) if failed is not None else None
         PROCESSED.record(seconds, processing.system, "process", processing.template, processing.priority, kind)
 

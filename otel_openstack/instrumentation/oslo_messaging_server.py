@@ -9,7 +9,9 @@ fanout from another cast: both are `cast` here.
 
 from __future__ import annotations
 
+import functools
 import sys
+from collections.abc import Callable
 from time import perf_counter
 from typing import Any
 
@@ -45,8 +47,9 @@ class Serving:
 
     __slots__ = ("call_type", "error", "method", "operation", "system", "template")
 
-    def __init__(self, operation: tracing.Operation, method: str, call_type: str, system: str, template: str) -> None:
-        self.operation = operation
+    operation: tracing.Operation  # set when all else is known, since it is current from then on
+
+    def __init__(self, method: str, call_type: str, system: str, template: str) -> None:
         self.method = method
         self.call_type = call_type
         self.system = system
@@ -96,25 +99,27 @@ class Process:
     def before(self, server: Any, incoming: list[Any]) -> Serving:
         message = incoming[0]
         wait = waited(message)
-        serving = _open(server, message)
+        serving, begin = _described(server, message)
+        serving.operation = begin()
         try:
             serving.operation.totals.queue_wait = wait
             WAIT.record(wait, names.SYSTEM, serving.method, serving.call_type)
             CONSUMED.add(1, serving.system, "process", serving.template, None)
             setattr(message, SERVING, serving)
-        except Exception:
-            serving.operation.finish()
+            return serving
+        except BaseException:
+            serving.operation.let_go()
             raise
-        return serving
 
     def finish(self, serving: Serving, result: Any, error: BaseException | None) -> None:
-        failed = error or serving.error
+        failed = error if error is not None else serving.error
         seconds = serving.operation.finish(failed)
         kind = metrics.error_type(failed) if failed is not None else None
         DURATION.record(seconds, names.SYSTEM, serving.method, serving.call_type, kind)
 
 
-def _open(server: Any, message: Any) -> Serving:
+def _described(server: Any, message: Any) -> tuple[Serving, Callable[[], tracing.Operation]]:
+    """Return what is known of a message, and what opens its span; take the propagation keys out of its context."""
     body, context = message.message, message.ctxt
     if not isinstance(body, dict):  # of a stranger: the server will fail on it
         body = {}
@@ -135,16 +140,17 @@ def _open(server: Any, message: Any) -> Serving:
         attributes |= names.identity(context)
         message.ctxt = names.stripped(context, carrier) if carrier else context
     if waits:
-        operation = tracing.root(names.SCOPE, method, SpanKind.SERVER, attributes, carrier)
-        return Serving(operation, method, "call", system, topic.template)
+        begin = functools.partial(tracing.root, names.SCOPE, method, SpanKind.SERVER, attributes, carrier)
+        return Serving(method, "call", system, topic.template), begin
     attributes |= {
         "messaging.system": system,
         "messaging.operation.name": "process",
         "messaging.operation.type": "process",
         "messaging.destination.name": str(server._target.topic),
     }
-    operation = tracing.root(names.SCOPE, f"process {method}", SpanKind.CONSUMER, attributes, carrier)
-    return Serving(operation, method, "cast", system, topic.template)
+    name = f"process {method}"
+    begin = functools.partial(tracing.root, names.SCOPE, name, SpanKind.CONSUMER, attributes, carrier)
+    return Serving(method, "cast", system, topic.template), begin
 
 
 class Dispatch:

@@ -17,26 +17,28 @@ from otel_openstack.patching import Patch, guard, inventory
 NAME = "oslo.middleware's tracing"
 REASON = "its requests are traced already"
 
-_watch = guard("oslo_middleware.tracing")
+INIT = "oslo_middleware.tracing.init"
 
 
 def _init_tracing(original: Callable[..., Any]) -> Callable[..., Any]:
     """Replace `init_tracing`: where tracing is enabled it would set up what is set up already."""
+    watch = guard(INIT)
 
     @functools.wraps(original)
-    def init_tracing(conf: Any = None) -> Any:
-        with _watch:
-            module: Any = sys.modules["oslo_middleware.tracing"]
-            if _enabled(module, conf):
-                module._INITIALIZED = True  # as its callers find it after the original
-                inventory.aside(NAME, REASON)
-                return None
-        return original(conf)
+    def init_tracing(*args: Any, **kwargs: Any) -> Any:
+        if watch.on:
+            with watch:
+                module: Any = sys.modules["oslo_middleware.tracing"]
+                if _enabled(module, *args, **kwargs):
+                    module._INITIALIZED = True  # as its callers find it after the original
+                    inventory.aside(NAME, REASON)
+                    return None
+        return original(*args, **kwargs)
 
     return init_tracing
 
 
-def _enabled(module: Any, conf: Any) -> bool:
+def _enabled(module: Any, conf: Any = None) -> bool:
     chosen = module.cfg.CONF if conf is None else conf
     module._register_opts(chosen)
     return bool(chosen.oslo_middleware_tracing.enabled)
@@ -54,7 +56,7 @@ class Filter:
 
 PATCHES: tuple[Patch, ...] = (
     Patch(
-        name="oslo_middleware.tracing.init",
+        name=INIT,
         module="oslo_middleware.tracing",
         attribute="init_tracing",
         group="http",

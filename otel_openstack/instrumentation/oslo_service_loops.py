@@ -16,8 +16,7 @@ from typing import Any, NamedTuple
 from otel_openstack import tracing
 from otel_openstack.instrumentation import background
 from otel_openstack.instrumentation.background import Turn, function_name
-from otel_openstack.patching import Guard, Patch, guard
-from otel_openstack.patching.patch import Replace
+from otel_openstack.patching import Guard, Patch, finished, guard
 from otel_openstack.tracing.totals import Totals
 
 RUN = "oslo_service.looping_call"
@@ -37,17 +36,17 @@ class Starter(NamedTuple):
         return self.totals.alive() is not None
 
 
-def replace_start(original: Callable[..., Any]) -> Callable[..., Any]:
+def _replace_start(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
     """Wrap `_start`, to note the request that starts a loop: its thread is the library's and carries no context."""
-    watch = guard(f"{RUN}.start")
 
     @functools.wraps(original)
-    def _start(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with watch:
-            totals, captured = background.request(), tracing.capture()
-            starter = Starter(captured, totals) if totals is not None and captured is not None else None
-            setattr(self, STARTER, starter)
-        return original(self, *args, **kwargs)
+    def _start(*args: Any, **kwargs: Any) -> Any:
+        if watch.on:
+            with watch:
+                totals, captured = background.request(), tracing.capture()
+                starter = Starter(captured, totals) if totals is not None and captured is not None else None
+                setattr(args[0], STARTER, starter)
+        return original(*args, **kwargs)
 
     return _start
 
@@ -57,68 +56,89 @@ def _turn(function: Callable[..., Any], starter: Starter | None, watch: Guard) -
 
     @functools.wraps(function)
     def turn(*args: Any, **kwargs: Any) -> Any:
-        if starter is not None and starter.waits():
-            with starter.captured:
-                return function(*args, **kwargs)
-        opened = None
-        with watch:
-            if watch.on:
-                opened = Turn("loop", name)
+        opened: Turn | _Carried | None = None
+        if watch.on:
+            with watch:
+                waits = starter is not None and starter.waits()
+                opened = _Carried(starter.captured) if starter is not None and waits else Turn("loop", name)
+        if opened is None:
+            return function(*args, **kwargs)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            with watch:
-                if opened is not None:
-                    opened.finish_unless_idle(None if _done(error) else error)
+            finished(watch, opened, _raised, opened, error)
             raise
-        with watch:
-            if opened is not None:
-                opened.finish_unless_idle()
+        finished(watch, opened, opened.finish_unless_idle)
         return result
 
     return turn
 
 
-def _done(error: BaseException) -> bool:
+class _Carried:
+    """A turn that is work for the request that started the loop."""
+
+    def __init__(self, captured: tracing.Captured) -> None:
+        self._captured: tracing.Captured | None = captured
+        captured.__enter__()
+
+    def finish_unless_idle(self, error: BaseException | None = None) -> None:
+        self.let_go()
+
+    def let_go(self) -> None:
+        captured, self._captured = self._captured, None
+        if captured is not None:
+            captured.__exit__(None, None, None)
+
+
+def _raised(opened: Turn | _Carried, error: BaseException) -> None:
     # By name: where the class stands differs between releases.
-    return any(kind.__name__ == "LoopingCallDone" for kind in type(error).__mro__)
+    done = any(kind.__name__ == "LoopingCallDone" for kind in type(error).__mro__)
+    opened.finish_unless_idle(None if done else error)
 
 
-def replace_run_loop(original: Callable[..., Any]) -> Callable[..., Any]:
+def _replace_run_loop(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
     """Wrap `_run_loop`, which reads the looped function once, at its start, from `self.f`."""
-    watch = guard(RUN)
 
     @functools.wraps(original)
-    def _run_loop(self: Any, *args: Any, **kwargs: Any) -> Any:
-        function = self.f
-        with watch:
-            self.f = _turn(function, getattr(self, STARTER, None), watch)
+    def _run_loop(*args: Any, **kwargs: Any) -> Any:
+        function: Any = None
+        if watch.on:
+            with watch:
+                loop = args[0]
+                looped = loop.f
+                loop.f, function = _turn(looped, getattr(loop, STARTER, None), watch), looped
+        if function is None:
+            return original(*args, **kwargs)
         try:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         finally:
-            self.f = function
+            loop.f = function
 
     return _run_loop
 
 
-def before_backends(replace: Replace) -> Replace:
-    """Apply `replace` where the class is defined in `oslo_service.loopingcall` itself: before 4.2, without backends."""
-    return lambda original: replace(original) if original.__module__ == _BEFORE_BACKENDS else original
+Make = Callable[[Callable[..., Any], Guard], Callable[..., Any]]
+
+
+def _patch(name: str, module: str, method: str, make: Make) -> Patch:
+    watch = guard(name)
+
+    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+        # In this module the class is defined before 4.2 only, when there were no backends.
+        moved = module == _BEFORE_BACKENDS and original.__module__ != _BEFORE_BACKENDS
+        return original if moved else make(original, watch)
+
+    return Patch(name, module, f"LoopingCallBase.{method}", group="periodic", replace=replace)
 
 
 _COMMON = "oslo_service.backend._common.loopingcall"
 _THREADING = "oslo_service.backend._threading.loopingcall"  # has its own loop, which does not call the common one
 _BEFORE_BACKENDS = "oslo_service.loopingcall"
 
-PLACES: tuple[tuple[str, str, str, Replace], ...] = (
-    (f"{RUN}.start", _COMMON, "_start", replace_start),
-    (RUN, _COMMON, "_run_loop", replace_run_loop),
-    (f"{RUN}.threading", _THREADING, "_run_loop", replace_run_loop),
-    (f"{RUN}.start.before_4.2", _BEFORE_BACKENDS, "_start", before_backends(replace_start)),
-    (f"{RUN}.before_4.2", _BEFORE_BACKENDS, "_run_loop", before_backends(replace_run_loop)),
-)
-
-PATCHES: tuple[Patch, ...] = tuple(
-    Patch(name, module, f"LoopingCallBase.{method}", group="periodic", replace=replace)
-    for name, module, method, replace in PLACES
+PATCHES: tuple[Patch, ...] = (
+    _patch(f"{RUN}.start", _COMMON, "_start", _replace_start),
+    _patch(RUN, _COMMON, "_run_loop", _replace_run_loop),
+    _patch(f"{RUN}.threading", _THREADING, "_run_loop", _replace_run_loop),
+    _patch(f"{RUN}.start.before_4.2", _BEFORE_BACKENDS, "_start", _replace_start),
+    _patch(f"{RUN}.before_4.2", _BEFORE_BACKENDS, "_run_loop", _replace_run_loop),
 )

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_openstack.instrumentation.background import LAG, Turn, function_name
-from otel_openstack.patching import Guard, Patch, guard
+from otel_openstack.patching import Guard, Patch, finished, guard
 
 RUN = "oslo_service.periodic_task"
 
@@ -23,19 +23,18 @@ def _wrapped(name: str, task: Callable[..., Any], due: float | None, watch: Guar
     @functools.wraps(task)  # with the _periodic_* attributes that the loop reads
     def run(*args: Any, **kwargs: Any) -> Any:
         turn = None
-        with watch:
-            _record_lag(name, due)
-            turn = Turn("periodic", name, function_name(task))
+        if watch.on:
+            with watch:
+                _record_lag(name, due)
+                turn = Turn("periodic", name, function_name(task))
         try:
             result = task(*args, **kwargs)
         except BaseException as error:
-            with watch:
-                if turn is not None:
-                    turn.finish(error)
-            raise
-        with watch:
             if turn is not None:
-                turn.finish()
+                finished(watch, turn, turn.finish, error)
+            raise
+        if turn is not None:
+            finished(watch, turn, turn.finish)
         return result
 
     return run
@@ -61,18 +60,19 @@ def replace_run(original: Callable[..., Any]) -> Callable[..., Any]:
     watch = guard(RUN)
 
     @functools.wraps(original)
-    def run_periodic_tasks(self: Any, *args: Any, **kwargs: Any) -> Any:
+    def run_periodic_tasks(*args: Any, **kwargs: Any) -> Any:
         tasks: Tasks | None = None
-        if watch.on and "_periodic_tasks" not in vars(self):
+        if watch.on:
             with watch:
-                tasks = _tasks(self, watch)
+                manager = args[0]
+                if "_periodic_tasks" not in vars(manager):
+                    manager._periodic_tasks = tasks = _tasks(manager, watch)
         if tasks is None:
-            return original(self, *args, **kwargs)
-        self._periodic_tasks = tasks
+            return original(*args, **kwargs)
         try:
-            return original(self, *args, **kwargs)
+            return original(*args, **kwargs)
         finally:
-            vars(self).pop("_periodic_tasks", None)
+            vars(manager).pop("_periodic_tasks", None)
 
     return run_periodic_tasks
 

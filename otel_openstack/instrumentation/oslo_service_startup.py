@@ -13,7 +13,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_openstack import resource, tracing
 from otel_openstack.instrumentation.background import SCOPE, function_name, starting
-from otel_openstack.patching import Patch, guard
+from otel_openstack.patching import Patch, finished, guard
 
 START = "oslo_service.start"
 
@@ -28,23 +28,26 @@ def trace_start(service: Any) -> None:
     def start(*args: Any, **kwargs: Any) -> Any:
         own.pop("start", None)
         operation = None
-        with watch:
-            if watch.on and tracing.totals() is None:
-                attributes = {"code.function.name": function_name(service.start)}
-                operation = tracing.root(SCOPE, f"startup {resource.service_name()}", SpanKind.INTERNAL, attributes)
-                starting(operation)
+        if watch.on:
+            with watch:
+                if tracing.totals() is None:
+                    attributes = {"code.function.name": function_name(service.start)}
+                    name = f"startup {resource.service_name()}"
+                    operation = tracing.root(SCOPE, name, SpanKind.INTERNAL, attributes)
+                    try:
+                        starting(operation)
+                    except BaseException:
+                        operation.let_go()
+                        raise
         try:
             result = service.start(*args, **kwargs)
         except BaseException as error:
-            _finish(operation, error)
-            raise
-        _finish(operation, None)
-        return result
-
-    def _finish(operation: tracing.Operation | None, error: BaseException | None) -> None:
-        with watch:
             if operation is not None:
-                operation.finish(error)
+                finished(watch, operation, operation.finish, error)
+            raise
+        if operation is not None:
+            finished(watch, operation, operation.finish)
+        return result
 
     own["start"] = start
 

@@ -15,21 +15,25 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from otel_openstack.patching import Patch
+from otel_openstack.patching import Patch, guard
 from otel_openstack.runtime import stop
+
+EXIT = "process.exit"
 
 
 def exit_after_export(original: Callable[..., Any]) -> Callable[..., Any]:
     """Return `os._exit` with the bounded last export before it."""
+    watch = guard(EXIT)
 
     @functools.wraps(original)
     def _exit(*args: Any, **kwargs: Any) -> Any:
         try:
-            stop.stop("os._exit")
+            if watch.on:
+                stop.stop("os._exit")
         finally:
             original(*args, **kwargs)
 
     return _exit
 
 
-PATCHES: tuple[Patch, ...] = (Patch("process.exit", "os", "_exit", group="process", replace=exit_after_export),)
+PATCHES: tuple[Patch, ...] = (Patch(EXIT, "os", "_exit", group="process", replace=exit_after_export),)

@@ -58,16 +58,17 @@ class _Roots:
         return self._tracer.start_span(name, context=Context() if context is None else context, **others)
 
 
-def _own_provider(original: Callable[..., None]) -> Callable[..., None]:
+def _own_provider(original: Callable[..., Any]) -> Callable[..., Any]:
     """Replace what the driver keeps as its `trace_api` on the way."""
 
     @functools.wraps(original)
-    def set_attribute(driver: Any, name: str, value: Any) -> None:
-        if name == "trace_api":
+    def set_attribute(*args: Any, **kwargs: Any) -> Any:
+        if _watch.on and args[1:2] == ("trace_api",):
             with _watch:
-                value = Apart(value)
+                driver, name, value = args
                 inventory.aside(NAME, REASON)
-        original(driver, name, value)
+                args = driver, name, Apart(value)
+        return original(*args, **kwargs)
 
     return set_attribute
 

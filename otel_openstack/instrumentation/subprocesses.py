@@ -113,12 +113,14 @@ def _replace_execv(original: Callable[..., Any]) -> Callable[..., Any]:
     watch = guard("process.execv")
 
     @functools.wraps(original)
-    def execv(path: Any, argv: Any) -> Any:
-        changes: Changes = {}
-        with watch:
-            if watch.on:
+    def execv(*args: Any, **kwargs: Any) -> Any:
+        environ = None
+        if watch.on:
+            with watch:
+                path, argv = args
                 changes = _changes(argv, None)
-        return posix.execve(path, argv, _changed(None, changes)) if changes else original(path, argv)
+                environ = _changed(None, changes) if changes else None
+        return original(*args, **kwargs) if environ is None else posix.execve(path, argv, environ)
 
     return execv
 

@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import backlog, callers, routes, wsgi_environ, wsgi_identity
-from otel_openstack.instrumentation.facts import count, move, record
+from otel_openstack.instrumentation.facts import count, labels, record
 from otel_openstack.instrumentation.wsgi_bodies import Input, Parts, SizedStream, Stream, ends_with, length
 from otel_openstack.patching import guard
 from otel_openstack.runtime import process, switch
@@ -81,6 +81,7 @@ class Exchange:
     """A request on its way: times in seconds of perf_counter, sizes in bytes."""
 
     __slots__ = (
+        "_active",
         "_announced",
         "_born",
         "_environ",
@@ -143,10 +144,18 @@ class Exchange:
         links = None
         if self.caller is not None:
             self.caller.attributes, links = attributes, self.caller.links
-        # From here on nothing may fail: a span that is current and has no end would be the parent of all that follows.
         self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, attributes, above=above, links=links)
-        environ[FLAG] = self
-        move(inst.HTTP_SERVER_ACTIVE_REQUESTS, 1, self._facts)
+        try:
+            environ[FLAG] = self
+            active = metrics.up_down_counter(inst.HTTP_SERVER_ACTIVE_REQUESTS)
+            self._active = active.bind(*labels(active.name, self._facts))
+            self._active(1)
+        except BaseException:
+            # A span that is current and has no end would be the parent of all that follows.
+            environ.pop(FLAG, None)
+            if not self._op.discard():
+                self._op.finish()
+            raise
 
     def _watch_environ(self, environ: dict[str, Any]) -> None:
         if environ.get("CONTENT_LENGTH") not in (None, "", "0") or "HTTP_TRANSFER_ENCODING" in environ:
@@ -240,6 +249,10 @@ class Exchange:
             _watch.failed("returned", failure)
             self.finish()
             return body
+        except BaseException:
+            self._op.detach()
+            self.finish()
+            raise
 
     def _body(self, body: Any) -> Any:
         if type(body) in (list, tuple):
@@ -273,12 +286,18 @@ class Exchange:
     def attach(self) -> None:
         """Make the request's context current, while the application produces its body."""
         if not self._finished:
-            self._op.attach()
+            try:
+                self._op.attach()
+            except Exception as failure:
+                _watch.failed("attach", failure)
 
     def detach(self) -> None:
         """Take the request's context off again."""
         if not self._finished:
-            self._op.detach()
+            try:
+                self._op.detach()
+            except Exception as failure:
+                _watch.failed("detach", failure)
 
     def last_byte(self) -> None:
         """Note the end of the sending; what the application does in `close` comes after it."""
@@ -293,7 +312,8 @@ class Exchange:
         if error is None and (self._bodiless() or (self._announced is not None and self.sent >= self._announced)):
             return
         if self._sent_error is None:
-            self._sent_error = metrics.error_type(error or ConnectionAbortedError())
+            with _watch:
+                self._sent_error = metrics.error_type(error or ConnectionAbortedError())
 
     def _bodiless(self) -> bool:
         return self._facts[attr.HTTP_REQUEST_METHOD] == "HEAD" or self._status in (204, 304)
@@ -301,22 +321,25 @@ class Exchange:
     # ---- the end
 
     def finish(self) -> None:
-        """Record the request, once."""
+        """Record the request, once; raises no Exception."""
         if self._finished:
             return
         self._finished = True
         environ, self._environ = self._environ, {}
-        if self._born == process.start_time_unix_nano():  # else what it was added to is forgotten
-            move(inst.HTTP_SERVER_ACTIVE_REQUESTS, -1, self._facts)
         try:
-            self._settle(environ)
-            self._end_span(environ)
-            self._record()
+            try:
+                self._settle(environ)
+                self._end_span(environ)
+                self._record()
+            except BaseException:
+                self._op.finish()
+                raise
+            finally:  # whatever failed, it is active no more
+                environ.pop(FLAG, None)
+                if self._born == process.start_time_unix_nano():  # else what it was added to is forgotten
+                    self._active(-1)
         except Exception as failure:
             _watch.failed("finish", failure)
-            self._op.finish()
-        finally:
-            environ.pop(FLAG, None)
 
     def _settle(self, environ: dict[str, Any]) -> None:
         self.last_byte()

@@ -24,50 +24,58 @@ from typing import Any
 from otel_openstack import levels, resource
 from otel_openstack.instrumentation.wsgi import at_edge, serve
 from otel_openstack.levels import Level
-from otel_openstack.patching import Patch, guard, when_imported
+from otel_openstack.patching import Guard, Patch, guard, rewritten, when_imported
+
+Make = Callable[[Callable[..., Any], Guard], Callable[..., Any]]
 
 
-def _loaded(original: Callable[..., Any]) -> Callable[..., Any]:
+def _loaded(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
     """Replace a function that returns an application."""
 
     @functools.wraps(original)
     def load(*args: Any, **kwargs: Any) -> Any:
-        return at_edge(original(*args, **kwargs))
+        application = original(*args, **kwargs)
+        if watch.on:
+            with watch:
+                return at_edge(application)
+        return application
 
     return load
 
 
-def _called(original: Callable[..., Any]) -> Callable[..., Any]:
+def _called(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
     """Replace the `__call__` of a framework's application class."""
 
     @functools.wraps(original)
-    def call(self: Any, environ: Any, start_response: Any) -> Any:
-        return serve(functools.partial(original, self), environ, start_response)
+    def call(*args: Any, **kwargs: Any) -> Any:
+        if not watch.on or kwargs or len(args) != len(("self", "environ", "start_response")):
+            return original(*args, **kwargs)
+        return serve(functools.partial(original, args[0]), args[1], args[2])
 
     return call
 
 
-def _given(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def _given(name: str) -> Make:
     """Return what replaces a function whose argument `name` is an application."""
 
-    def replace(original: Callable[..., Any]) -> Callable[..., Any]:
+    def replace(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
         position = list(inspect.signature(original).parameters).index(name)
 
-        @functools.wraps(original)
-        def give(*args: Any, **kwargs: Any) -> Any:
+        def edged(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
             if name in kwargs:
-                kwargs[name] = at_edge(kwargs[name])
-            elif len(args) > position:
-                args = (*args[:position], at_edge(args[position]), *args[position + 1 :])
-            return original(*args, **kwargs)
+                return args, {**kwargs, name: at_edge(kwargs[name])}
+            if len(args) > position:
+                return (*args[:position], at_edge(args[position]), *args[position + 1 :]), kwargs
+            return args, kwargs
 
-        return give
+        return rewritten(original, edged, watch)
 
     return replace
 
 
-def _patch(name: str, module: str, attribute: str, replace: Callable[[Any], Any]) -> Patch:
-    return Patch(name=f"wsgi.{name}", module=module, attribute=attribute, group="http", replace=replace)
+def _patch(name: str, module: str, attribute: str, make: Make) -> Patch:
+    watch = guard(f"wsgi.{name}")
+    return Patch(watch.name, module, attribute, group="http", replace=lambda original: make(original, watch))
 
 
 PATCHES: tuple[Patch, ...] = (
@@ -105,12 +113,16 @@ class _Watch(MetaPathFinder):
     """
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
-        if "wsgi" in fullname and _MODULE.fullmatch(fullname) and fullname.partition(".")[0] not in _LIBRARIES:
-            _seen.append(when_imported(fullname, _replace_application))
+        if "wsgi" in fullname and _modules.on:
+            with _modules:
+                if _MODULE.fullmatch(fullname) and fullname.partition(".")[0] not in _LIBRARIES:
+                    _seen.append(when_imported(fullname, _replace_application))
 
 
 def _replace_application(module: ModuleType) -> None:
-    with guard("wsgi.module"):
+    if not _modules.on:
+        return
+    with _modules:
         application = vars(module).get("application")
         if application is not None:
             resource.learn_wsgi(module.__name__)
@@ -120,6 +132,7 @@ def _replace_application(module: ModuleType) -> None:
             _replaced.append((module, application, edge))
 
 
+_modules = guard("wsgi.module")
 _watch = _Watch()
 _seen: list[Callable[[], None]] = []
 _replaced: list[tuple[ModuleType, Any, Any]] = []

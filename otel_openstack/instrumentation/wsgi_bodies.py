@@ -6,6 +6,7 @@ Each wrapper behaves as the object it stands for, adds up times and bytes, and t
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
@@ -79,6 +80,8 @@ class Input:
         return line
 
     def __getattr__(self, name: str) -> Any:
+        if name in Input.__slots__:  # asked before `__init__` ran
+            raise AttributeError(name)
         return getattr(self._input, name)
 
     def _timed(self, read: Callable[..., Any], args: Any, kwargs: Any) -> Any:
@@ -128,7 +131,8 @@ class Parts(list[Any]):
         exchange.finish()
 
     def __del__(self) -> None:
-        self._exchange.finish()
+        with contextlib.suppress(AttributeError):  # it was never made to its end
+            self._exchange.finish()
 
 
 class Stream:
@@ -190,10 +194,13 @@ class Stream:
             exchange.finish()
 
     def __getattr__(self, name: str) -> Any:
+        if name in Stream.__slots__:  # asked before `__init__` ran
+            raise AttributeError(name)
         return getattr(self._body, name)
 
     def __del__(self) -> None:
-        self._exchange.finish()
+        with contextlib.suppress(AttributeError):  # it was never made to its end
+            self._exchange.finish()
 
 
 class SizedStream(Stream):

@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 from otel_openstack.metrics import cells
 from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Observer, Snapshot
+from otel_openstack.patching.guard import Guard, guard
 from otel_openstack.runtime import notices, originals, process
 from otel_openstack.semconv import instruments as registry
 
@@ -28,37 +29,43 @@ class Observable(Instrument):
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
-        self.callbacks: list[Callback] = []
+        self.callbacks: list[tuple[Callback, Guard]] = []
         self.failures = 0
         """How often a callback raised."""
-        self.complaint = ""
-        """What to say about the first failure, once no lock is held."""
+        self.complaints: list[str] = []
+        """What to say about failures, once no lock is held."""
 
     def snapshot(self, observer: Observer | None = None) -> Snapshot:
         """Call the callbacks; what several of them say of the same labels is added up (of a gauge the last counts)."""
         if not self.enabled or self.target is not None:
             return []
         found: dict[Labels, cells.Cell] = {}
-        for callback in tuple(self.callbacks):
-            self._read(callback, found)
+        for callback, watch in tuple(self.callbacks):
+            self._read(callback, watch, found)
         return list(found.items())
 
     def observations(self) -> list[tuple[float, dict[str, Any]]]:
         """Return the values with their attributes, as the SDK wants them where it takes our place."""
         found: dict[Labels, cells.Cell] = {}
-        for callback in tuple(self.callbacks):
-            self._read(callback, found)
+        for callback, watch in tuple(self.callbacks):
+            self._read(callback, watch, found)
         return [(cell[cells.VALUE], self.attributes(labels)) for labels, cell in found.items()]
 
-    def _read(self, callback: Callback, found: dict[Labels, cells.Cell]) -> None:
+    def _read(self, callback: Callback, watch: Guard, found: dict[Labels, cells.Cell]) -> None:
+        if not watch.on:
+            return
         try:
             for value, given in callback():
                 if isfinite(value):
                     self._merge(found, self.canonical(given), value)
+        except OSError as error:  # of the system, as with no file descriptor left: it may recover, so it is never off
+            self.failures += 1
+            if not watch.failures:
+                watch.failures = 1
+                self.complaints.append(f"{self.name} cannot be read: {type(error).__name__}: {error}")
         except Exception as error:
             self.failures += 1
-            if self.failures == 1:
-                self.complaint = f"{self.name} cannot be read: {type(error).__name__}: {error}"
+            self.complaints += watch.note("read", error)
 
     def _merge(self, found: dict[Labels, cells.Cell], labels: Labels, value: float) -> None:
         if labels not in found and len(found) >= self.model.limit:
@@ -70,14 +77,14 @@ class Observable(Instrument):
 class Handle:
     """What `observe` returns."""
 
-    def __init__(self, instrument: Observable, callback: Callback) -> None:
+    def __init__(self, instrument: Observable, entry: tuple[Callback, Guard]) -> None:
         self._instrument = instrument
-        self._callback = callback
+        self._entry = entry
 
     def close(self) -> None:
         """Stop reading this callback. A second call does nothing."""
-        if self._callback in self._instrument.callbacks:
-            self._instrument.callbacks.remove(self._callback)
+        if self._entry in self._instrument.callbacks:
+            self._instrument.callbacks.remove(self._entry)
 
 
 def find(name: str, kind: str) -> Instrument:
@@ -109,8 +116,10 @@ def observe(name: str, callback: Callback) -> Handle:
         instrument = _make(name, None, observable=True)
     if not isinstance(instrument, Observable):
         raise ValueError(f"{name} is recorded into, not observed")  # noqa: TRY004 wrong name, not wrong type
-    instrument.callbacks.append(callback)
-    return Handle(instrument, callback)
+    # By module: of two that read one instrument, a failing one does not switch the other off.
+    entry = callback, guard(f"{name} ({callback.__module__.rpartition('.')[2]})")
+    instrument.callbacks.append(entry)
+    return Handle(instrument, entry)
 
 
 def instruments() -> list[Instrument]:
@@ -152,9 +161,10 @@ def release() -> None:
 def complain() -> None:
     """Say what went wrong while instruments were read."""
     for instrument in instruments():
-        if isinstance(instrument, Observable) and instrument.complaint:
-            complaint, instrument.complaint = instrument.complaint, ""
-            notices.say("warning", complaint)
+        if isinstance(instrument, Observable) and instrument.complaints:
+            complaints, instrument.complaints = instrument.complaints, []
+            for complaint in complaints:
+                notices.say("warning", complaint)
 
 
 def _make(name: str, kind: str | None, *, observable: bool) -> Instrument:

@@ -3,6 +3,6 @@
 
 from otel_openstack.patching.guard import Guard, guard, guarded, keep
 from otel_openstack.patching.imports import when_imported
-from otel_openstack.patching.patch import Hook, Patch, hooked, rewritten
+from otel_openstack.patching.patch import Hook, Patch, finished, hooked, rewritten
 
-__all__ = ["Guard", "Hook", "Patch", "guard", "guarded", "hooked", "keep", "rewritten", "when_imported"]
+__all__ = ["Guard", "Hook", "Patch", "finished", "guard", "guarded", "hooked", "keep", "rewritten", "when_imported"]

@@ -13,6 +13,8 @@ from otel_openstack.patching import inventory
 from otel_openstack.runtime import notices
 
 LIMIT = 5
+LONGEST = 500
+"""Characters of an error in a line of the log."""
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -34,15 +36,23 @@ class Guard:
 
     def failed(self, step: str, error: Exception) -> None:
         """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
-        self.failures += 1
+        lines = self.note(step, error)
         if settings.get().strict:
             raise error
-        if self.failures == 1:
-            notices.say("warning", f"hook {self.name} failed in {step}, the service's call is not affected: {error!r}")
-        if self.failures >= LIMIT and self.on:
+        for line in lines:
+            notices.say("warning", line)
+
+    def note(self, step: str, error: Exception) -> list[str]:
+        """Count a failure as `failed` does, and return what is to be logged: for places that may not log."""
+        number = self.failures = self.failures + 1  # read once: another thread may fail at the same time
+        lines = []
+        if number == 1:
+            lines.append(f"hook {self.name} failed in {step}, the service's call is not affected: {_told(error)}")
+        if number >= LIMIT and self.on and not settings.get().strict:
             self.on = False
-            inventory.note(self.name, inventory.State.OFF, f"failed {self.failures} times, last: {error!r}")
-            notices.say("warning", f"hook {self.name} failed {self.failures} times and is switched off")
+            inventory.note(self.name, inventory.State.OFF, f"failed {number} times, last: {_told(error)}")
+            lines.append(f"hook {self.name} failed {number} times and is switched off")
+        return lines
 
     def renew(self) -> None:
         """Let the patch work, unless everything is suspended."""
@@ -64,6 +74,14 @@ class Guard:
             self.failed("hook", error)
             return True
         return False
+
+
+def _told(error: Exception) -> str:
+    """Return the repr of an error, which may be of a service's class and fail itself."""
+    try:
+        return repr(error)[:LONGEST]
+    except Exception:
+        return type(error).__name__
 
 
 _guards: dict[str, Guard] = {}

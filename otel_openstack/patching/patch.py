@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import inspect
 from collections.abc import Callable
@@ -13,6 +14,7 @@ from typing import Any, Protocol
 from otel_openstack import levels, settings
 from otel_openstack.levels import Level
 from otel_openstack.patching import inventory
+from otel_openstack.patching.fitness import unfit
 from otel_openstack.patching.guard import Guard, guard
 from otel_openstack.patching.imports import when_imported
 from otel_openstack.patching.inventory import State
@@ -77,6 +79,13 @@ class Patch:
         return ""
 
     def _apply(self, module: ModuleType) -> None:
+        try:
+            self._replace(module)
+        except Exception as error:
+            inventory.note(self.name, State.FAILED, f"{self.module}.{self.attribute} cannot be patched: {error!r}")
+            guard(self.name).failed("apply", error)
+
+    def _replace(self, module: ModuleType) -> None:
         owner, _, last = self.attribute.rpartition(".")
         target: Any = module
         try:
@@ -86,13 +95,13 @@ class Patch:
         except AttributeError:
             inventory.note(self.name, State.SKIPPED, f"{self.module} has no {self.attribute} in this release")
             return
+        reason = unfit(target, self.attribute, original)
+        if reason:
+            inventory.note(self.name, State.SKIPPED, f"{self.module}: {reason}")
+            return
         inherited = last not in vars(target)
-        try:
-            replacement = self._replacement(original)
-            setattr(target, last, replacement)
-        except Exception as error:
-            inventory.note(self.name, State.FAILED, repr(error))
-            raise
+        replacement = self._replacement(original)
+        setattr(target, last, replacement)
         self._undo.append(lambda: self._restore(target, last, original, replacement, inherited))
         inventory.note(self.name, State.ACTIVE)
 
@@ -140,19 +149,46 @@ def hooked(original: Callable[..., Any], hook: Hook, watch: Guard) -> Callable[.
             result = original(*args, **kwargs)
         except BaseException as error:
             if state is not None:
-                try:
-                    finish(state, None, error)
-                except Exception as failure:
-                    watch.failed("finish", failure)
+                finished(watch, state, finish, state, None, error)
             raise
         if state is not None:
-            try:
+            try:  # as `finished`, without the call
                 finish(state, result, None)
-            except Exception as failure:
+            except BaseException as failure:
+                release(state)
+                if not isinstance(failure, Exception):
+                    raise
                 watch.failed("finish", failure)
         return result
 
     return wrapper
+
+
+def finished(watch: Guard, state: Any, finish: Callable[..., Any], *args: Any) -> None:
+    """Call `finish(*args)`; if it fails, let go of the operation that `state` is or holds."""
+    try:
+        finish(*args)
+    except BaseException as failure:
+        release(state)
+        if not isinstance(failure, Exception):
+            raise  # the service's own, as of a signal: it goes on, but leaves nothing current
+        watch.failed("finish", failure)
+
+
+def release(state: Any) -> None:
+    """Let go of the operation that a failed `finish` has left open: a current span would be the parent of all else.
+
+    It is the state itself, one of its parts, or its attribute `operation`. Objects of the library are left alone.
+    """
+    for part in (state, *(state if isinstance(state, tuple) else ())):
+        if type(part).__module__.startswith("otel_openstack."):
+            for held in (part, getattr(part, "operation", None)):
+                with contextlib.suppress(Exception):
+                    getattr(held, "let_go", _nothing)()
+
+
+def _nothing() -> None:
+    pass
 
 
 def rewritten(original: Callable[..., Any], rewrite: Rewrite, watch: Guard) -> Callable[..., Any]:

@@ -7,6 +7,7 @@ of the logging module may be taken: the line is written to standard error in one
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -32,8 +33,9 @@ def say(level: str, message: str) -> None:
             _write(number, text)
         else:
             logging.getLogger(LOGGER).log(number, "%s", text)
-    except Exception:
-        return
+    except Exception:  # as logging raises in a green thread that has just ended, of which it cannot tell the name
+        with contextlib.suppress(Exception):
+            _write(number, text)
 
 
 def this_thread_is_native() -> None:

@@ -75,6 +75,12 @@ class Operation:
         if token is not None:
             _reset(token)
 
+    def let_go(self) -> None:
+        """End the operation if whatever should have ended it has failed: it is current no more, and says nothing."""
+        if hasattr(self, "_open"):
+            self.detach()
+            self.finish()
+
     def discard(self) -> bool:
         """Drop a root that called nothing, as if it had never begun: it leaves no span.
 
@@ -123,15 +129,19 @@ class Operation:
             self._token = None
             _reset(token)
         span = self.span
-        if error is not None:
-            _fail(span, error)
-        if attributes:
-            span.set_attributes(attributes)
-        if self._root:
-            self._finish_root(error, attributes, duration, end_time_ns)
-        span.end(end_time_ns)
-        if self._background is not None:
-            self._background.finish(error=error if isinstance(error, str) else None, end_time_ns=end_time_ns)
+        try:
+            if error is not None:
+                _fail(span, error)
+            if attributes:
+                span.set_attributes(attributes)
+            if self._root:
+                self._finish_root(error, attributes, duration, end_time_ns)
+        finally:  # whatever failed, what has begun ends
+            try:
+                span.end(end_time_ns)
+            finally:
+                if self._background is not None:
+                    self._background.finish(error=error if isinstance(error, str) else None, end_time_ns=end_time_ns)
         return duration
 
     def _finish_root(

@@ -4,7 +4,7 @@
 A task has totals of its own. When it ends they go to the request, if that still runs. If the request is over by then
 and the task called a database or a cache, one span `task {function}` is written afterwards, so it is not lost. Under a
 message that nobody waits for (a cast), where the real work usually is such a task, the span is opened at once and the
-calls of the task stand under it; unless the message's own work waits for the task, which `awaited` says.
+calls of the task stand under it; unless the message's own work waits for the task, which `Awaited` says.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import SpanKind
 
+from otel_openstack.patching import finished, guard
 from otel_openstack.tracing import operations
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, set_context
 from otel_openstack.tracing.operations import TOTALS_KEY, Operation
@@ -26,6 +27,8 @@ from otel_openstack.tracing.totals import Totals
 
 SCOPE = "otel_openstack.tasks"
 AWAITED_KEY = create_key("otel-openstack-awaited")
+
+_watch = guard("context.task")
 
 
 def capture() -> Captured | None:
@@ -39,16 +42,21 @@ def capture() -> Captured | None:
     return Captured(context)
 
 
-def awaited() -> Any:
-    """Say that what is captured from here on is waited for here; returns what takes that back through `no_longer`."""
-    context = Context(get_context())
-    dict.__setitem__(context, AWAITED_KEY, True)
-    return set_context(context)
+class Awaited:
+    """Says that what is captured from here on, until `let_go`, is waited for here."""
 
+    __slots__ = ("_token",)
 
-def no_longer(token: Any) -> None:
-    """Take back what `awaited` said."""
-    operations._reset(token)
+    def __init__(self) -> None:
+        context = Context(get_context())
+        dict.__setitem__(context, AWAITED_KEY, True)
+        self._token: Any = set_context(context)
+
+    def let_go(self) -> None:
+        """Take that back."""
+        token, self._token = self._token, None
+        if token is not None:
+            operations._reset(token)
 
 
 class Captured:
@@ -61,14 +69,21 @@ class Captured:
         self._tokens: list[Any] = []
 
     def run(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
-        """Call `function` as a task of what was captured; returns and raises what it does."""
-        task = _Task(self._context, function)
+        """Call `function` as a task of what was captured; returns and raises what it does, whatever fails of ours."""
+        task = None
+        if _watch.on:
+            try:
+                task = _Task(self._context, function)
+            except Exception as failure:
+                _watch.failed("before", failure)
+        if task is None:
+            return function(*args, **kwargs)
         try:
             result = function(*args, **kwargs)
         except BaseException as error:
-            task.end(error)
+            finished(_watch, task, task.end, error)
             raise
-        task.end(None)
+        finished(_watch, task, task.end, None)
         return result
 
     def __enter__(self) -> Captured:  # noqa: PYI034 (typing.Self came with Python 3.11)
@@ -111,7 +126,7 @@ class _Task:
         if self._operation is not None:
             self._operation.finish(shown)
             return
-        operations._reset(self._token)
+        self.let_go()
         own, above = self._own, self._above
         if own is None or above is None:
             return
@@ -121,6 +136,14 @@ class _Task:
             alive.merge(own)
         elif own.db_calls or own.cache_calls:  # calls by RPC and HTTP have spans of their own
             self._write(own, shown)
+
+    def let_go(self) -> None:
+        """Take the task off the context."""
+        if self._operation is not None:
+            self._operation.let_go()
+        token, self._token = self._token, None
+        if token is not None:
+            operations._reset(token)
 
     def _write(self, own: Totals, error: Exception | None) -> None:
         with Captured(self._context):
