@@ -53,12 +53,5 @@ func (l *limiter) wait(ctx context.Context, size int) bool {
 	if pause <= 0 {
 		return ctx.Err() == nil
 	}
-	timer := time.NewTimer(pause)
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return true
-	case <-ctx.Done():
-		return false
-	}
+	return sleep(ctx, pause)
 }
