@@ -13,6 +13,7 @@ import socket
 import sys
 from collections.abc import Mapping
 from importlib import metadata
+from typing import Any
 
 from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
@@ -98,7 +99,7 @@ def _detected() -> Resource:
 
 def _build(pid: int) -> Resource:
     command = command_name()
-    served = {} if command else _of_wsgi(_uwsgi_module())
+    served = {} if command else _of_wsgi(uwsgi_application()[0])
     found: dict[str, str | int] = {
         "service.namespace": NAMESPACE,
         "service.name": command or f"unknown_service:{os.path.basename(sys.executable or 'python')}",
@@ -157,12 +158,19 @@ def _of_wsgi(module: str) -> dict[str, str]:
     return {"service.name": WSGI_SERVICES.get(module, f"{package}-api"), "service.version": _version(package)}
 
 
-def _uwsgi_module() -> str:
-    """Return the module that uWSGI was told to load; known before the module is imported, which may take seconds."""
-    options = getattr(sys.modules.get("uwsgi"), "opt", {})
-    value = options.get("module") or options.get("wsgi") or b""
-    text = value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
-    return text.partition(":")[0]
+def uwsgi_application() -> tuple[str, str]:
+    """Return the module that uWSGI was told to load and the name of the application in it; empty where it was not.
+
+    It is known before the module is imported, which may take seconds.
+    """
+    options: Mapping[str, Any] = getattr(sys.modules.get("uwsgi"), "opt", {})
+    module, _, name = _option(options, "module", "wsgi").partition(":")
+    return module, name or _option(options, "callable") or "application"
+
+
+def _option(options: Mapping[str, Any], *names: str) -> str:
+    value = next((options[name] for name in names if options.get(name)), b"")
+    return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)
 
 
 def _version(package: str) -> str:

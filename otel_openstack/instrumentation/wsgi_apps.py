@@ -3,8 +3,9 @@
 
 1. Loaders: what `paste.deploy.loadapp` and its like return. That is nova, glance, neutron, cinder, heat, barbican, ...
    under any server, `application` of their `*.wsgi.*` modules included.
-2. Modules named like `keystone.wsgi.api` or `octavia.wsgi`: their `application`, the object that uWSGI, gunicorn and
-   mod_wsgi take, is replaced when the module has been imported. This is the rule for services nobody here has seen.
+2. Modules named like `keystone.wsgi.api` or `octavia.wsgi`, and the one that uWSGI is told to load: their `application`,
+   the object that uWSGI, gunicorn and mod_wsgi take, is replaced when the module has been imported. This is the rule for
+   services nobody here has seen.
 3. Servers written in Python: the application that is given to them.
 4. Frameworks: the application classes of Flask, pecan, falcon and Django, where nothing outside has been seen; filters
    round them are then not in the measurement.
@@ -113,29 +114,38 @@ class _Watch(MetaPathFinder):
     """
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
-        if "wsgi" in fullname and _modules.on:
+        if ("wsgi" in fullname or "uwsgi" in sys.modules) and _modules.on:
             with _modules:
-                if _MODULE.fullmatch(fullname) and fullname.partition(".")[0] not in _LIBRARIES:
-                    _seen.append(when_imported(fullname, _replace_application))
+                if name := _application_of(fullname):
+                    _seen.append(when_imported(fullname, lambda module: _replace_application(module, name)))
 
 
-def _replace_application(module: ModuleType) -> None:
+def _application_of(module: str) -> str:
+    """Return what the application of a module is called; empty for a module that serves none."""
+    told, name = resource.uwsgi_application()
+    if module == told:
+        return name
+    known = _MODULE.fullmatch(module) and module.partition(".")[0] not in _LIBRARIES
+    return "application" if known else ""
+
+
+def _replace_application(module: ModuleType, name: str) -> None:
     if not _modules.on:
         return
     with _modules:
-        application = vars(module).get("application")
+        application = vars(module).get(name)
         if application is not None:
             resource.learn_wsgi(module.__name__)
         edge = at_edge(application)
         if edge is not application and not inspect.isclass(application) and not isinstance(application, ModuleType):
-            module.application = edge  # type: ignore[attr-defined]
-            _replaced.append((module, application, edge))
+            setattr(module, name, edge)
+            _replaced.append((module, name, application, edge))
 
 
 _modules = guard("wsgi.module")
 _watch = _Watch()
 _seen: list[Callable[[], None]] = []
-_replaced: list[tuple[ModuleType, Any, Any]] = []
+_replaced: list[tuple[ModuleType, str, Any, Any]] = []
 
 
 def install() -> None:
@@ -151,6 +161,6 @@ def uninstall() -> None:
     while _seen:
         _seen.pop()()
     while _replaced:
-        module, application, edge = _replaced.pop()
-        if vars(module).get("application") is edge:
-            module.application = application  # type: ignore[attr-defined]
+        module, name, application, edge = _replaced.pop()
+        if vars(module).get(name) is edge:
+            setattr(module, name, application)

@@ -44,6 +44,10 @@ SERVERS: dict[str, str] = {
     "gunicorn-sync": GUNICORN.replace("{kind}", "sync").replace("--threads 8", ""),
     **{name: PYTHON.replace("{name}", name) for name in ("eventlet", "wsgiref", "werkzeug", "cheroot")},
 }
+PLAINLY = {
+    "module:name": UWSGI.replace("demo.wsgi.api:application", "plainly:serve"),
+    "callable": UWSGI.replace("demo.wsgi.api:application", "plainly --callable serve"),
+}
 REQUESTS = 107
 LOGGED = re.compile(r"\b(GET|PUT) (/[a-z]*)(?= => | HTTP/1)")
 
@@ -58,7 +62,7 @@ class Service:
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port: int = found.getsockname()[1]
-        program, *words = SERVERS[name].format(port=self.port).split()
+        program, *words = (SERVERS | PLAINLY)[name].format(port=self.port).split()
         environment = {
             **os.environ,
             "PYTHONPATH": str(SITE),
@@ -162,6 +166,18 @@ def test_requests_of_all_kinds(service: Service) -> None:
     check_spans(service)
     check_points(service)
     check_log(service)
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", PLAINLY)
+def test_the_module_that_uwsgi_is_told_to_load_may_have_any_name(name: str, tmp_path: Path) -> None:
+    service = Service(name, tmp_path)
+    try:
+        assert service.get("/") == (200, b"ok")
+        (span,) = wait(service.spans, service.text)
+        assert (span.kind, span.attributes["url.path"]) == ("SERVER", "/")
+    finally:
+        service.stop()
 
 
 def abort_while_sending(service: Service) -> None:
