@@ -3,8 +3,8 @@
 
 1. Loaders: what `paste.deploy.loadapp` and its like return. That is nova, glance, neutron, cinder, heat, barbican, ...
    under any server, `application` of their `*.wsgi.*` modules included.
-2. Modules named like `keystone.wsgi.api` or `octavia.wsgi`, and the one that uWSGI is told to load: their `application`,
-   the object that uWSGI, gunicorn and mod_wsgi take, is replaced when the module has been imported. This is the rule for
+2. Modules named like `keystone.wsgi.api` or `octavia.wsgi`, and the one that uWSGI is told to load: `application`, the
+   object that uWSGI, gunicorn and mod_wsgi take, is replaced when the module has been imported. This is the rule for
    services nobody here has seen.
 3. Servers written in Python: the application that is given to them.
 4. Frameworks: the application classes of Flask, pecan, falcon and Django, where nothing outside has been seen; filters
