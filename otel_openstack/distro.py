@@ -27,7 +27,7 @@ from otel_openstack.configuration import Plan
 from otel_openstack.exporters import accounting, choose
 from otel_openstack.exporters.accounting import account
 from otel_openstack.exporters.choose import Choice, Choices
-from otel_openstack.instrumentation import event_loop_native, oslo_log
+from otel_openstack.instrumentation import oslo_log
 from otel_openstack.metrics import catalog
 from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
@@ -132,15 +132,10 @@ def _make_switchable(provider: TracerProvider) -> None:
     Exporters of the SDK's kind get nothing then; their threads, which wait in locks that may be green, are left alone.
     """
     switch.on_change(leave=suspend, come_back=resume)
-    switch.on_change(leave=event_loop_native.pause, come_back=_nothing)
     switch.on_change(leave=provider.pause, come_back=provider.go_on)
     switch.on_change(leave=events.queue.close, come_back=events.queue.reopen)
     switch.on_change(leave=catalog.release, come_back=catalog.release)
-    switch.on_change(leave=accounting.write_off, come_back=_nothing)
-
-
-def _nothing() -> None:
-    pass
+    switch.on_change(leave=accounting.write_off)
 
 
 class _Others:

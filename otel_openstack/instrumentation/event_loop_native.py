@@ -57,12 +57,6 @@ def install() -> None:
         begin()
 
 
-def pause() -> None:
-    """Let the thread end; the next start of the process's telemetry begins another."""
-    global _round
-    _round += 1
-
-
 def uninstall() -> None:
     """End it."""
     global _on

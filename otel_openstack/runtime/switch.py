@@ -16,7 +16,6 @@ from otel_openstack import settings
 from otel_openstack.runtime import notices, originals, process, worker
 
 INTERVAL = 0.5  # seconds between two looks
-WHERE = "OTEL_OPENSTACK_SWITCH_FILE"
 
 off = False
 
@@ -26,13 +25,14 @@ _leaving: list[Callable[[], None]] = []
 _returning: list[Callable[[], None]] = []
 
 
-def on_change(*, leave: Callable[[], None], come_back: Callable[[], None]) -> None:
+def on_change(*, leave: Callable[[], None], come_back: Callable[[], None] | None = None) -> None:
     """Call `leave` when the process is switched off, and `come_back`, in the reverse order, when it is on again.
 
     Both run in whatever thread noticed it, once a change, must not block and must not record anything.
     """
     _leaving.append(leave)
-    _returning.insert(0, come_back)
+    if come_back is not None:
+        _returning.insert(0, come_back)
 
 
 def look() -> None:
