@@ -7,14 +7,13 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
 
 from otel_openstack import (
-    __version__,
+    announcement,
     configuration,
     health,
     instrumentation,
@@ -26,8 +25,7 @@ from otel_openstack import (
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import accounting, choose
 from otel_openstack.exporters.accounting import account
-from otel_openstack.exporters.choose import Choice, Choices
-from otel_openstack.instrumentation import oslo_log
+from otel_openstack.exporters.choose import Choices
 from otel_openstack.metrics import catalog
 from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
@@ -68,7 +66,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
         process_metrics.observe()
         instrumentation.install()
-        _announce(choices)
+        announcement.announce(choices)
         _started = True
     except Exception as error:
         problems.append(f"could not start, this process is not measured: {error!r}")
@@ -222,49 +220,6 @@ class _Others:
         provider: Any = metrics_api.get_meter_provider()
         provider.add_metric_reader(reader)
         self._readers.append(reader)
-
-
-def _announce(choices: Choices) -> None:
-    """Say one line when the service has its log, or at the first record of one that has no oslo.log."""
-    said: list[bool] = []
-
-    def once() -> None:
-        if said:
-            return
-        said.append(True)
-        failed, aside = inventory.names(State.FAILED), inventory.names(State.ASIDE)
-        notices.say(
-            "info",
-            f"version {__version__} measures {resource.service_name()} at level {settings.get().level}; "
-            f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
-            + (f"failed: {', '.join(failed)}; " if failed else "")
-            + (f"stepped aside: {_instrumentors(aside)}; " if aside else "")
-            + f"exports {_destinations(choices)}",
-        )
-        inventory.announced()
-        for line in inventory.text().splitlines():
-            notices.say("debug", line)
-
-    oslo_log.after_setup(once)
-    process.on_start(lambda: None if "oslo_log.log" in sys.modules else once())
-
-
-def _destinations(choices: Choices) -> str:
-    """Say where the data goes; events go nowhere as long as nobody asked for them."""
-    return (choices if settings.get().request_events else replace(choices, logs=Choice("logs"))).describe()
-
-
-def _libraries(names: list[str]) -> list[str]:
-    """Shorten the names of patches to those of the libraries."""
-    return sorted({name.partition(".")[0] for name in names})
-
-
-def _instrumentors(names: list[str]) -> str:
-    """Join names; those of instrumentors, which may be many, stand together."""
-    prefix = "instrumentor "
-    many = [name.removeprefix(prefix) for name in names if name.startswith(prefix)]
-    others = [name for name in names if not name.startswith(prefix)]
-    return ", ".join([*others, *([f"instrumentors {' '.join(many)}"] if many else [])])
 
 
 def _complain(problems: list[str]) -> None:

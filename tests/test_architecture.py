@@ -17,7 +17,7 @@ LAYERS = (
     {"cli"},
     {"auto", "launcher"},
     {"distro"},
-    {"instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
+    {"announcement", "instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
     {"settings", "levels", "semconv", "scrub"},

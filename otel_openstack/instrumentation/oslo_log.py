@@ -38,12 +38,20 @@ FACTS: tuple[tuple[str, tuple[tuple[str, str], ...]], ...] = (
     ),
 )
 
-_callbacks: list[Callable[[], None]] = []
+Callback = Callable[[Any], None]
+
+_callbacks: list[Callback] = []
 
 
-def after_setup(callback: Callable[[], None]) -> None:
-    """Call `callback` when the service has set up its log."""
+def after_setup(callback: Callback) -> None:
+    """Call `callback` when the service has set up its log, with its configuration."""
     _callbacks.append(callback)
+
+
+def forget(callback: Callback) -> None:
+    """Call `callback` no longer."""
+    if callback in _callbacks:
+        _callbacks.remove(callback)
 
 
 class _LogSetup:
@@ -52,9 +60,9 @@ class _LogSetup:
 
     def finish(self, conf: Any, result: Any, error: BaseException | None) -> None:
         resource.learn(read_facts(conf))
-        for callback in _callbacks:
+        for callback in tuple(_callbacks):
             with guard("oslo_log.setup"):
-                callback()
+                callback(conf)
 
 
 def read_facts(conf: Any) -> dict[str, str]:

@@ -23,9 +23,11 @@ from typing import Any, NamedTuple
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
+from otel_openstack.instrumentation import oslo_log
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, finished, guard, inventory
+from otel_openstack.patching.inventory import State
 from otel_openstack.tracing.exceptions import REMOTE_TYPE
 
 SEND = "oslo_messaging.rpc.send"
@@ -197,6 +199,18 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
     return replace
 
 
+def _note_native(conf: Any) -> None:
+    if conf.oslo_messaging_tracing.tracing_enabled:
+        inventory.aside(NATIVE, NATIVE_REASON)
+
+
+def _look_for_native(conf: Any) -> None:
+    """Know of oslo.messaging's own tracing before the first message, so that the start-up line can tell."""
+    if {name for name, _ in OWN_TRACING} & set(inventory.names(State.ACTIVE)):
+        with contextlib.suppress(AttributeError):  # its options are of another configuration: the first message tells
+            _note_native(conf)
+
+
 def no_span(name: str) -> Callable[[Any], Any]:
     """Return what stands in for oslo.messaging's own `trace_send` or `trace_receive`: the span is ours."""
     watch = guard(name)
@@ -206,8 +220,7 @@ def no_span(name: str) -> Callable[[Any], Any]:
 
         def note(conf: Any, *_args: Any, **_kwargs: Any) -> None:
             unseen.clear()
-            if conf.oslo_messaging_tracing.tracing_enabled:
-                inventory.aside(NATIVE, NATIVE_REASON)
+            _note_native(conf)
 
         @functools.wraps(original)
         def nothing(*args: Any, **kwargs: Any) -> Any:
@@ -312,3 +325,13 @@ PATCHES: tuple[Patch, ...] = (
         hook=Unpacking,
     ),
 )
+
+
+def install() -> None:
+    """Look at the configuration when the service has read it."""
+    oslo_log.after_setup(_look_for_native)
+
+
+def uninstall() -> None:
+    """Look no longer."""
+    oslo_log.forget(_look_for_native)

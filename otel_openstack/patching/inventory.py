@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum
 
 from otel_openstack import scrub
-from otel_openstack.runtime import notices
 
 LONGEST = 500
 """Characters of a reason."""
@@ -34,7 +34,7 @@ class Entry:
 
 
 _entries: dict[str, Entry] = {}
-_announced = False
+_watchers: list[Callable[[], None]] = []
 
 
 def note(name: str, state: State, reason: str = "") -> None:
@@ -43,17 +43,17 @@ def note(name: str, state: State, reason: str = "") -> None:
 
 
 def aside(name: str, reason: str) -> None:
-    """Record that another tool, called `name`, makes room for ours; after the start-up line this is said at once."""
+    """Record that another tool, called `name`, makes room for ours, and tell whoever asked with `when_aside`."""
     known = _entries.get(name)
     note(name, State.ASIDE, reason)
-    if _announced and _entries[name] != known:
-        notices.say("info", f"stepped aside: {name} ({reason})")
+    if _entries[name] != known:
+        for callback in tuple(_watchers):
+            callback()
 
 
-def announced() -> None:
-    """Note that the start-up line has told what is known by now."""
-    global _announced
-    _announced = True
+def when_aside(callback: Callable[[], None]) -> None:
+    """Call `callback` each time when something that is not known yet has stepped aside."""
+    _watchers.append(callback)
 
 
 def forget(name: str) -> None:
