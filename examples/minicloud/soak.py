@@ -38,16 +38,27 @@ SETTLE = 15.0  # seconds before the last samples, with nothing to do
 def run(cloud: Cloud, servers: int, minutes: float, variants: list[str]) -> bool:
     """Run the variants one after another; true when nothing grows because of us."""
     install.everything(cloud)
-    shutil.rmtree(KEPT / "samples", ignore_errors=True)
     for variant in variants:
         say(f"{variant}: up to {servers} servers or {minutes:g} minutes")
         _variant(cloud, variant, servers, minutes)
-    results = [soak_report.read(KEPT / "samples" / variant) for variant in variants]
-    return soak_report.write(KEPT, results)
+    return report(cloud)
+
+
+def report(cloud: Cloud) -> bool:
+    """Judge what the variants of this concurrency mode left, those of earlier runs too; each run replaces its own."""
+    there = [_samples(cloud, variant) for variant in VARIANTS if _samples(cloud, variant).exists()]
+    if not there:
+        raise Failed(f"no samples in {_samples(cloud, VARIANTS[0]).parent}: run some variants first")
+    return soak_report.write(KEPT / cloud.options.concurrency, [soak_report.read(samples) for samples in there])
+
+
+def _samples(cloud: Cloud, variant: str) -> Path:
+    return KEPT / cloud.options.concurrency / variant
 
 
 def _variant(cloud: Cloud, variant: str, servers: int, minutes: float) -> None:
-    samples = KEPT / "samples" / variant
+    samples = _samples(cloud, variant)
+    shutil.rmtree(samples, ignore_errors=True)
     samples.mkdir(parents=True)
     cloud.prepare()
     cloud.options = replace(cloud.options, instrumented=variant != "bare", environment={}, samples=samples)
@@ -82,7 +93,8 @@ def _exports(port: int) -> dict[str, str]:
 def _watch(cloud: Cloud, samples: Path, servers: int, minutes: float) -> None:
     """Sample while the client works, and a little longer."""
     log = cloud.log / f"{CLIENT}.log"
-    command = ["python", str(INSIDE / "soak.py"), str(servers), str(minutes * 60), str(AT_ONCE)]
+    sampled = ["python", str(services.SAMPLER / "sampled.py")]
+    command = [*sampled, "python", str(INSIDE / "soak.py"), str(servers), str(minutes * 60), str(AT_ONCE)]
     launcher = ["opentelemetry-instrument"] if cloud.options.instrumented else []
     environment = cloud.environment() | cloud.credentials()
     if cloud.options.instrumented:

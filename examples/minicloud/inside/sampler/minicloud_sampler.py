@@ -20,6 +20,7 @@ import time
 
 DIRECTORY = os.environ["MINICLOUD_SAMPLES"]
 EVERY = 10.0  # seconds
+OURS = "otel_openstack."  # classes of the distribution
 TYPES = 40  # how many of the most frequent types are noted
 TYPES_EVERY = 6  # samples
 
@@ -45,10 +46,15 @@ def _sample(types):
     counted = collections.Counter(_types())
     greenlet = sys.modules.get("greenlet")
     greenlets = sum(count for kind, count in counted.items() if greenlet and issubclass(kind, greenlet.greenlet))
-    sample = {"time": _now(), "objects": counted.total(), "greenlets": greenlets}
+    ours = {_name(kind): count for kind, count in counted.items() if str(kind.__module__).startswith(OURS)}
+    sample = {"time": _now(), "objects": counted.total(), "greenlets": greenlets, "ours": sum(ours.values())}
     if types:
-        sample["types"] = {f"{t.__module__}.{t.__qualname__}": count for t, count in counted.most_common(TYPES)}
+        sample["types"] = {_name(kind): count for kind, count in counted.most_common(TYPES)} | ours
     return sample
+
+
+def _name(kind):
+    return f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _types():
