@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import json
+import math
 import random
 from collections.abc import Callable
 from pathlib import Path
@@ -38,7 +39,7 @@ def record(directory: Path, servers: int = SERVERS, **curves: Curve) -> Path:
 
 
 def verdicts(report: ModuleType, directory: Path, *variants: Path) -> dict[str, str]:
-    report.write(directory, [report.read(variant) for variant in variants])
+    report.write(directory, report.read_all(list(variants)))
     kept = json.loads((directory / "soak.json").read_text())
     return {label: words["rss"] for label, words in kept["up"]["verdicts"].items()}
 
@@ -59,5 +60,33 @@ def test_what_grows_is_told_from_what_fills_up_and_what_grows_by_itself(report: 
 
 
 def test_a_short_run_judges_nothing(report: ModuleType, tmp_path: Path) -> None:
-    up = record(tmp_path / "up", servers=60, leaks=lambda n: n)
-    assert verdicts(report, tmp_path, up) == {"leaks.0": "too short"}
+    up = record(tmp_path / "up", servers=550, leaks=lambda n: n)
+    assert verdicts(report, tmp_path, up) == {"leaks.0": "not enough data"}
+    assert "not enough data: 550 servers" in (tmp_path / "table.txt").read_text()
+
+
+def test_runs_of_different_length_are_compared_over_the_same_servers(report: ModuleType, tmp_path: Path) -> None:
+    """What fills up slowly is steep in a short control; a longer run would hide under it what it keeps."""
+    control = record(tmp_path / "bare", servers=700, fills=lambda n: 40 * (1 - 0.5 ** (n / 200)))
+    up = record(tmp_path / "up", servers=2000, fills=lambda n: 40 * (1 - 0.5 ** (n / 200)) + n / 100)
+    assert verdicts(report, tmp_path, control, up) == {"fills.0": "grows"}
+
+
+def test_a_wave_is_no_growth(report: ModuleType, tmp_path: Path) -> None:
+    """Samples that follow each other are alike: many of them at the top of a wave are no proof that it rises."""
+    up = record(tmp_path / "up", waves=lambda n: 100 + 3 * math.sin(n / 95))
+    assert verdicts(report, tmp_path, up) == {"waves.0": "unclear"}
+
+
+def test_objects_of_ours_are_judged_by_themselves(report: ModuleType, tmp_path: Path) -> None:
+    up = record(tmp_path / "up", keeps=lambda n: 100)
+    with (up / "objects-0.jsonl").open("w") as output:
+        for moment in range(0, SERVERS, 10):
+            held = {"otel_openstack.tracing.span.LeanSpan": moment * 5, "builtins.dict": 200000}
+            types = {"types": held} if moment % 60 == 0 else {}
+            output.write(json.dumps({"time": moment, "objects": 200000, "ours": moment * 5} | types) + "\n")
+    report.write(tmp_path, report.read_all([up]))
+    assert json.loads((tmp_path / "soak.json").read_text())["up"]["verdicts"]["keeps.0"] == {
+        "rss": "flat", "objects": "flat", "ours": "grows"
+    }  # fmt: skip
+    assert "otel_openstack.tracing.span.LeanSpan" in (tmp_path / "table.txt").read_text()

@@ -49,7 +49,7 @@ def report(cloud: Cloud) -> bool:
     there = [_samples(cloud, variant) for variant in VARIANTS if _samples(cloud, variant).exists()]
     if not there:
         raise Failed(f"no samples in {_samples(cloud, VARIANTS[0]).parent}: run some variants first")
-    return soak_report.write(KEPT / cloud.options.concurrency, [soak_report.read(samples) for samples in there])
+    return soak_report.write(KEPT / cloud.options.concurrency, soak_report.read_all(there))
 
 
 def _samples(cloud: Cloud, variant: str) -> Path:
