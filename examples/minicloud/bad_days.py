@@ -3,8 +3,10 @@
 
 Spans go to a collector, a process of its own, metrics to files on a small disk. Leaves in the cloud's directory: otlp/,
 log/, state/collector.jsonl (a line a span that the collector took, see inside/others.py) and state/bad-days.json:
-    {"concurrency", "days": [{"name", "steps": [...]}, ...], "stopped": [{"name", "seconds", "killed"}, ...]}
-Works without the distribution too (--bare), to see what a cloud does by itself on such days.
+    {"concurrency", "bare": [{"name", "steps": [...]}, ...], "days": [...],
+     "stopped": [{"name", "seconds", "killed"}, ...]}
+`bare` is what the same cloud does without the distribution, on those of the days that are bad for a cloud without one.
+With --bare all days are without it.
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import signal
 import subprocess
 import sys
 from dataclasses import replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import driver
 import lifecycle
@@ -28,7 +30,7 @@ from layout import INSIDE
 from progress import Failed, say, step
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
     from pathlib import Path
 
     from layout import Cloud
@@ -44,23 +46,40 @@ def run(cloud: Cloud) -> None:
         _again_in_a_namespace()
     cloud.prepare()
     disk = _mount(cloud)
-    done = []
     try:
         lifecycle.base(cloud)
+        bare = _bare(cloud, disk) if cloud.options.instrumented else []
         cloud.options = replace(cloud.options, environment=_telemetry(cloud, disk))
         (cloud.state / "collector.jsonl").unlink(missing_ok=True)
         _start_collector(cloud)
         lifecycle.serve(cloud)
-        for name, happens in DAYS:
-            say(name)
-            happens(cloud, disk)
-            done.append({"name": name, "steps": driver.drive(cloud, 1)})
+        done = [_day(cloud, disk, day) for day in DAYS]
     finally:
         stopped = lifecycle.stop_services(cloud)
         lifecycle.stop_all(cloud)
         shutil.copytree(disk, cloud.otlp, dirs_exist_ok=True)
-    result = {"concurrency": cloud.options.concurrency, "days": done, "stopped": [one._asdict() for one in stopped]}
+    result = {"concurrency": cloud.options.concurrency, "bare": bare, "days": done}
+    result["stopped"] = [one._asdict() for one in stopped]
     (cloud.state / "bad-days.json").write_text(json.dumps(result, indent=1))
+
+
+def _bare(cloud: Cloud, disk: Path) -> list[dict[str, Any]]:
+    """The days without the distribution; the servers below, and what the client made, stay for those with it."""
+    ours = cloud.options
+    cloud.options = replace(ours, instrumented=False)
+    say("without the distribution")
+    lifecycle.serve(cloud)
+    done = [_day(cloud, disk, day) for day in DAYS if day.bare]
+    lifecycle.stop_services(cloud)
+    processes.stop(cloud, [services.WATCH])
+    cloud.options = ours
+    return done
+
+
+def _day(cloud: Cloud, disk: Path, day: Day) -> dict[str, Any]:
+    say(day.name)
+    day.happens(cloud, disk)
+    return {"name": day.name, "steps": driver.drive(cloud, 1)}
 
 
 def _again_in_a_namespace() -> None:
@@ -132,11 +151,19 @@ def _all_well(cloud: Cloud, disk: Path) -> None:
     _start_collector(cloud)
 
 
-DAYS: Sequence[tuple[str, Callable[[Cloud, Path], None]]] = (
-    ("all is well", _nothing),
-    ("the collector is killed", _kill_collector),
-    ("RabbitMQ restarts", _restart_rabbit),
-    ("MariaDB restarts", _restart_mariadb),
-    ("the disk is full", _fill_disk),
-    ("all is well again", _all_well),
+class Day(NamedTuple):
+    """What fails, and whether that is bad for a cloud without telemetry too."""
+
+    name: str
+    happens: Callable[[Cloud, Path], None]
+    bare: bool = False
+
+
+DAYS = (
+    Day("all is well", _nothing),
+    Day("the collector is killed", _kill_collector),
+    Day("RabbitMQ restarts", _restart_rabbit, bare=True),
+    Day("MariaDB restarts", _restart_mariadb, bare=True),
+    Day("the disk is full", _fill_disk),
+    Day("all is well again", _all_well),
 )

@@ -22,6 +22,7 @@ NAMESPACE = ["unshare", "--mount", "--map-root-user", "true"]
 DAYS = 6
 SERVICES = ("keystone", "placement", "glance-api", "nova-api", "neutron-api", "neutron-rpc-server", "neutron-agent",
             "nova-conductor", "nova-scheduler", "nova-compute")  # fmt: skip
+ID = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}")
 # The end of a process that lost spans: `12 spans, 0 points dropped of 345 spans, 6789 points recorded (reasons)`.
 END = re.compile(
     r" (\d+) [A-Z]+ otel_openstack .*otel-openstack: (\d+) spans.* dropped of (\d+) spans.* recorded \((.*)\)"
@@ -60,6 +61,23 @@ def ours(log: str) -> list[str]:
 def test_every_create_succeeds(days: Days) -> None:
     created = [step for day in days.record["days"] for step in day["steps"] if step["name"] == "server create"]
     assert len(created) == DAYS
+
+
+def test_creates_go_on_as_without_us(days: Days) -> None:
+    """What is done with a server on a day on which its cloud fails takes the same steps and requests without us."""
+    with_us = {day["name"]: day for day in days.record["days"]}
+    assert {day["name"] for day in days.record["bare"]} == {"RabbitMQ restarts", "MariaDB restarts"}
+    for bare in days.record["bare"]:
+        assert requests(with_us[bare["name"]]) == requests(bare), bare["name"]
+
+
+def requests(day: dict[str, Any]) -> list[tuple[str, list[str]]]:
+    """The steps with servers in their order, each with its kinds of requests."""
+    return [
+        (step["name"], sorted({f"{method} {ID.sub('{id}', url)}" for method, _, url in step["requests"]}))
+        for step in day["steps"]
+        if step["name"].startswith("server ")
+    ]
 
 
 def test_every_service_stops(days: Days) -> None:
