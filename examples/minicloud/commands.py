@@ -54,6 +54,11 @@ def soak(cloud: Cloud, arguments: Namespace) -> None:
         raise Failed("something grows more than without the distribution")
 
 
+def soak_report(cloud: Cloud, _arguments: Namespace) -> None:
+    """the table of soaks that were run, of this concurrency mode"""
+    long_run.report(cloud)
+
+
 def install(cloud: Cloud, _arguments: Namespace) -> None:
     """install what the cloud needs and do no more"""
     installation.everything(cloud)
@@ -84,6 +89,7 @@ COMMANDS: dict[str, Callable[[Cloud, Namespace], None]] = {
     "record": record,
     "bad-days": bad_days,
     "soak": soak,
+    "soak-report": soak_report,
     "install": install,
     "up": up,
     "drive": drive,
