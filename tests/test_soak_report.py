@@ -74,7 +74,7 @@ def test_runs_of_different_length_are_compared_over_the_same_servers(report: Mod
 
 def test_a_wave_is_no_growth(report: ModuleType, tmp_path: Path) -> None:
     """Samples that follow each other are alike: many of them at the top of a wave are no proof that it rises."""
-    up = record(tmp_path / "up", waves=lambda n: 100 + 3 * math.sin(n / 95))
+    up = record(tmp_path / "up", waves=lambda n: 100 + 3 * math.sin(n / 95 + 4.5))
     assert verdicts(report, tmp_path, up) == {"waves.0": "unclear"}
 
 

@@ -32,6 +32,9 @@ COLLECTOR = "collector"
 CLIENT = "soak-client"
 AT_ONCE = 4  # servers
 EVERY = 5.0  # seconds between samples
+# So that it is full in every process before the warm-up is over: the default of 4 MiB would still fill with server 700
+# where nothing leaves.
+QUEUE_BYTES = "1m"
 SETTLE = 15.0  # seconds before the last samples, with nothing to do
 
 
@@ -83,6 +86,7 @@ def _collector(cloud: Cloud, mode: str) -> int:
 
 def _exports(port: int) -> dict[str, str]:
     return {
+        "OTEL_OPENSTACK_SPAN_QUEUE_BYTES": QUEUE_BYTES,
         "OTEL_TRACES_EXPORTER": "otlp",
         "OTEL_METRICS_EXPORTER": "otlp",
         "OTEL_EXPORTER_OTLP_PROTOCOL": "http/protobuf",
