@@ -18,7 +18,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 # unsigned long request(unsigned long *arguments), by machine: see valgrind.h, VALGRIND_DO_CLIENT_REQUEST_EXPR.
@@ -72,7 +72,13 @@ class Requests:
         return (ctypes.c_ulong * 6)(request, argument)
 
 
-def counts(program: Path, arguments: Sequence[str], python: str = sys.executable) -> dict[str, int]:
+def counts(
+    program: Path,
+    arguments: Sequence[str],
+    python: str = sys.executable,
+    environment: Mapping[str, str] = os.environ,
+    given: str = "",
+) -> dict[str, int]:
     """Run `python program arguments` under callgrind; returns the instructions of the parts that it counted, by label.
 
     Raises:
@@ -85,7 +91,8 @@ def counts(program: Path, arguments: Sequence[str], python: str = sys.executable
             capture_output=True,
             text=True,
             check=False,
-            env={**os.environ, "PYTHONHASHSEED": "0"},
+            env={**environment, "PYTHONHASHSEED": "0"},
+            input=given,
         )
         if done.returncode:
             raise SystemExit(f"{program.name} {' '.join(arguments)}: {done.stdout[-1000:]}{done.stderr[-3000:]}")

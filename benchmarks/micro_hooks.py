@@ -153,11 +153,15 @@ def bare_send() -> Made:
 
 
 def send(*, sampled: bool) -> Made:
+    from opentelemetry.trace import SpanKind
+
+    from otel_openstack import tracing
     from otel_openstack.instrumentation import oslo_messaging_client as client
 
     _outside()
     provider = _provider(sampled=sampled)
     found = _finds(provider)
+    tracing.root("bench", "outer", SpanKind.SERVER, {})  # current from now on
     measured = client.sender("bench.send", client._begin, client._finish)(_Transport._send)
     return _sent(measured, found if sampled else None, found)
 
