@@ -23,6 +23,7 @@ from otel_openstack import settings
 from otel_openstack.instrumentation import addresses, service_tokens
 from otel_openstack.instrumentation.wsgi_environ import GETTER, PARENT_ONLY
 from otel_openstack.runtime import notices, process
+from otel_openstack.tracing import propagators
 
 # What servers say of a client on a Unix socket: gunicorn and cheroot, eventlet, werkzeug, uWSGI.
 LOCAL = ("", "unix", "<local>", "0.0.0.0")  # noqa: S104 (nothing is bound)
@@ -104,6 +105,8 @@ _told = False
 def above(environ: Mapping[str, Any]) -> tuple[Context, Caller | None]:
     """Return what a request is to begin under, and who sent a context that is not simply believed."""
     found: Context | None = None
+    if propagators.nothing_in(environ):
+        return Context(), None
     if "HTTP_TRACEPARENT" not in environ and "HTTP_BAGGAGE" not in environ:
         found = sent(environ)  # by propagators of others
         if not found:

@@ -195,6 +195,16 @@ class _Statements:
         setattr(compiled, MARK, (self, many, made))
         return made
 
+    def known(self, args: tuple[Any, ...], kwargs: dict[str, Any], many: bool) -> Kind:
+        """Return the kind of the statement of a call, which hangs on its compiled construct since it was first seen."""
+        try:
+            owner, was_many, kind = getattr(args[-1].compiled, MARK)
+            if owner is self and was_many is many:
+                return kind  # type: ignore[no-any-return]
+        except (AttributeError, IndexError):
+            pass
+        return self.kind(*_given(args, kwargs), many)
+
     def counted(self, original: Callable[..., Any], many: bool) -> Callable[..., Any]:
         """Return `original` measured; a slow or failed call becomes a span afterwards."""
         watch, clock, totals, threshold = guard(NAME), time.perf_counter, tracing.totals, self.threshold
@@ -238,7 +248,7 @@ class _Statements:
                 return original(*args, **kwargs)
             kind = operation = None
             with watch:
-                kind = self.kind(*_given(args, kwargs), many)
+                kind = self.known(args, kwargs, many)
                 if not contrib_active():
                     operation = tracing.child(SCOPE, kind.span_name(), SpanKind.CLIENT, kind.attributes())
             start = time.perf_counter()

@@ -82,6 +82,8 @@ def text(value: Any, longest: int) -> str:
     """Return a header or path of the environ (latin-1 in WSGI) as text of at most `longest` characters."""
     if not isinstance(value, str):
         return ""
+    if len(value) <= longest and value.isascii():
+        return value
     raw: bytes = value[: longest * 4].encode("latin-1", "replace")
     return raw.decode("utf-8", "replace")[:longest]
 

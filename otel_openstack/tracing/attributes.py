@@ -40,10 +40,24 @@ def clean(
     """Return the attributes as the SDK would keep them, and how many it drops. Never raises."""
     if not attributes:
         return {}, 0
+    if type(attributes) is dict and count_limit is None and are_plain(attributes, length_limit):
+        return attributes.copy(), 0
     try:
         return _clean(attributes, count_limit, length_limit)
     except Exception:  # a mapping or a value that is broken itself
         return {}, 1
+
+
+def are_plain(attributes: dict[Any, Any], length_limit: int | None) -> bool:
+    """Return whether the SDK would keep these attributes just as they are."""
+    most = SHORT if length_limit is None else min(SHORT, length_limit)
+    for key, value in attributes.items():
+        kind = type(value)
+        if kind not in TEXTLESS if kind is not str else len(value) > most:
+            return False
+        if type(key) is not str or not 0 < len(key) <= MOST_NAME:
+            return False
+    return True
 
 
 def clean_value(value: Any, length_limit: int | None) -> Any:

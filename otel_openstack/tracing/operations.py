@@ -19,13 +19,14 @@ from opentelemetry.context import Context, create_key
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode
 
 from otel_openstack import __version__, settings
-from otel_openstack.tracing import background, events, exceptions
+from otel_openstack.tracing import background, events, exceptions, propagators
 from otel_openstack.tracing.api_seam import SPAN_KEY, SUPPRESS_KEYS, get_context, reset_context, set_context
 from otel_openstack.tracing.span import CurrentSpan, Dropped, Span, add_item, set_item
 from otel_openstack.tracing.totals import Totals
 
 TOTALS_KEY = create_key("otel-openstack-totals")
 BACKGROUND_SCOPE = "otel_openstack.background"
+OWN_KEYS = frozenset({SPAN_KEY, TOTALS_KEY})
 OURS = 2  # entries that the context of an operation has, if nobody put another there
 LEAN = frozenset({Span, CurrentSpan, Dropped})
 SCHEMA_MODULE = "otel_openstack.semconv.instruments"
@@ -62,7 +63,7 @@ class Operation:
 
     def carrier_inject(self, carrier: MutableMapping[str, Any]) -> None:
         """Write this span's context into the headers of an outgoing call."""
-        propagate.inject(carrier, context=self._context)
+        propagators.inject(carrier, self._context, OWN_KEYS)
 
     def attach(self) -> None:
         """Make the span and the totals current in this thread or green thread."""

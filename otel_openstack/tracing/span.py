@@ -34,6 +34,7 @@ from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context,
 from otel_openstack.tracing.attributes import (
     ENTRY_WEIGHT,
     TEXTLESS,
+    are_plain,
     clean,
     clean_value,
     weigh,
@@ -290,7 +291,16 @@ class Span(Record, sdk.Span):
         if self._end_time is not None:
             logger.warning("Setting attribute on ended span.")
             return
-        cleaned, dropped = clean(attributes, None, self._tracer.limits.max_span_attribute_length)
+        held, tracer = self._attributes, self._tracer
+        if (
+            type(attributes) is dict
+            and are_plain(attributes, tracer.short)
+            and len(held) + len(attributes) <= tracer.most
+            and held.keys().isdisjoint(attributes)
+        ):
+            held.update(attributes)
+            return
+        cleaned, dropped = clean(attributes, None, tracer.limits.max_span_attribute_length)
         for key, value in cleaned.items():
             self._store(key, value)
         if dropped:

@@ -1,0 +1,177 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Our hooks round calls that do nothing: what a request, a statement and a message cost beside the library's own work.
+
+The real libraries are in `request_app.py`; here only our part is counted, so an update of a library changes nothing.
+"""
+
+from __future__ import annotations
+
+import io
+from types import SimpleNamespace
+from typing import Any
+
+from micro import Cases, Made, nothing
+from micro_spans import PLENTY, _outside
+
+
+def _provider(*, sampled: bool) -> Any:
+    from opentelemetry import trace
+    from opentelemetry.sdk.trace import sampling
+
+    from otel_openstack.tracing import TracerProvider
+
+    provider = TracerProvider(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
+    provider.queue.most_bytes = PLENTY
+    provider.queue.clear()
+    trace._TRACER_PROVIDER = provider  # the API takes a global provider only once
+    return provider
+
+
+def _finds(provider: Any) -> Any:
+    spans = [0]
+
+    def found() -> int:
+        spans[0] += len(provider.queue.take(PLENTY))
+        return spans[0]
+
+    return found
+
+
+def _environ() -> dict[str, Any]:
+    return {
+        "REQUEST_METHOD": "GET",
+        "SCRIPT_NAME": "",
+        "PATH_INFO": "/v2.1/servers/4711",
+        "QUERY_STRING": "",
+        "SERVER_NAME": "127.0.0.1",
+        "SERVER_PORT": "8774",
+        "SERVER_PROTOCOL": "HTTP/1.1",
+        "HTTP_HOST": "127.0.0.1:8774",
+        "HTTP_USER_AGENT": "python-novaclient",
+        "HTTP_X_OPENSTACK_REQUEST_ID": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11",
+        "HTTP_X_AUTH_TOKEN": "gAAAAAB",
+        "REMOTE_ADDR": "127.0.0.1",
+        "wsgi.url_scheme": "http",
+        "wsgi.input": io.BytesIO(),
+        "wsgi.version": (1, 0),
+    }
+
+
+def _application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
+    start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
+    return [b"{}"]
+
+
+REQUEST = """body = app(dict(environ), start)
+  for _ in body: pass
+  close = getattr(body, 'close', None)
+  if close: close()"""
+
+
+def request(*, sampled: bool) -> Made:
+    from otel_openstack.instrumentation.wsgi import at_edge
+
+    _outside()
+    provider = _provider(sampled=sampled)
+    uses = {"app": at_edge(_application), "environ": _environ(), "start": lambda *_: None}
+    found = _finds(provider)
+    return Made(REQUEST, uses, found if sampled else None, collect=found)
+
+
+def bare_request() -> Made:
+    return Made(REQUEST, {"app": _application, "environ": _environ(), "start": lambda *_: None})
+
+
+def _engine() -> Any:
+    from otel_openstack.instrumentation.db_engines import Database
+
+    return Database("mysql", "nova", "127.0.0.1", 3306, "nova@127.0.0.1")
+
+
+def _execute(cursor: Any, statement: str, parameters: Any, context: Any) -> None:
+    pass
+
+
+STATEMENT = "f(None, 'SELECT 1', (), context)"
+
+
+def statement(level: str) -> Made:
+    from otel_openstack.instrumentation import db_statements
+
+    _outside()
+    provider = _provider(sampled=True)
+    from opentelemetry.trace import SpanKind
+
+    from otel_openstack import tracing
+
+    tracing.root("bench", "outer", SpanKind.SERVER, {})  # current from now on
+    statements = db_statements._Statements(_engine())
+    measured = statements.counted if level == "basic" else statements.traced
+    context = SimpleNamespace(compiled=SimpleNamespace(statement=None, isinsert=True))
+    found = _finds(provider)
+    return Made(
+        STATEMENT,
+        {"f": measured(_execute, many=False), "context": context},
+        found if level == "detailed" else None,
+        collect=found,
+    )
+
+
+def bare_statement() -> Made:
+    return Made(STATEMENT, {"f": _execute, "context": None})
+
+
+class _Driver:
+    """A broker's driver with a name."""
+
+
+class _Transport:
+    _driver = _Driver()
+
+    def _send(self, target: Any, ctxt: Any, message: Any, wait_for_reply: Any = None) -> None:
+        pass
+
+
+SEND = "f(transport, target, context, message, True)"
+CONTEXT = {
+    "request_id": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11",
+    "project_id": "0f6c5b",
+    "user_id": "8f1a2b",
+    "auth_token": "gAAAAAB",
+}
+
+
+def _sent(send: Any, found: Any, collect: Any) -> Made:
+    target = SimpleNamespace(topic="compute", server="host1", fanout=False, exchange="nova", namespace=None)
+    message = {"method": "build_and_run_instance", "args": {}, "namespace": None, "version": "5.0"}
+    uses = {"f": send, "transport": _Transport(), "target": target, "context": CONTEXT, "message": message}
+    return Made(SEND, uses, found, collect=collect)
+
+
+def bare_send() -> Made:
+    return _sent(_Transport._send, None, int)
+
+
+def send(*, sampled: bool) -> Made:
+    from opentelemetry.trace import SpanKind
+
+    from otel_openstack import tracing
+    from otel_openstack.instrumentation import oslo_messaging_client as client
+
+    _outside()
+    provider = _provider(sampled=sampled)
+    found = _finds(provider)
+    tracing.root("bench", "outer", SpanKind.SERVER, {})  # current from now on
+    measured = client.sender("bench.send", client._begin, client._finish)(_Transport._send)
+    return _sent(measured, found if sampled else None, found)
+
+
+# Of one operation only one variant is ours: spans go to the one global provider.
+CASES: Cases = {
+    "request, edge": {"nothing": bare_request, "ours": lambda: request(sampled=True)},
+    "request, edge, sampled out": {"nothing": bare_request, "ours": lambda: request(sampled=False)},
+    "statement": {"nothing": bare_statement, "ours": lambda: statement("basic")},
+    "statement, detailed": {"nothing": bare_statement, "ours": lambda: statement("detailed")},
+    "message, sent": {"nothing": bare_send, "ours": lambda: send(sampled=True)},
+    "message, sent, sampled out": {"nothing": bare_send, "ours": lambda: send(sampled=False)},
+}
