@@ -3,6 +3,7 @@
 # make test       everything that is tested
 # make coexist    the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
 # make collector  the OpenTelemetry Collector with a statsd exporter, into .cache/collector/
+# make deb        a Debian package of it, beside it
 # make check      what needs no server: style, types, generated files
 # make upstream   the libraries' own unit tests with us and without, compared test by test
 # make soak       an hour of server creates: does anything grow?
@@ -20,10 +21,11 @@ CLOUD := $(PYTHON) examples/minicloud
 # Debian's python3 comes without ensurepip, others with it.
 VENV_PACKAGE := $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl qemu-utils sudo \
+	lintian mmdebstrap systemd-container iproute2 \
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test coexist collector check upstream soak apt clean
+.PHONY: demo test coexist collector deb check upstream soak apt clean
 
 demo:
 	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
@@ -39,6 +41,9 @@ coexist: apt .venv/installed
 
 collector:
 	$(PYTHON) collector/build.py
+
+deb: collector
+	$(PYTHON) collector/packaging/deb.py
 
 check: .venv/installed
 	.venv/bin/ruff check .
