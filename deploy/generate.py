@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Write the dashboards and the rules from the registry.
+
+python deploy/generate.py           writes deploy/grafana/ and deploy/prometheus/
+python deploy/generate.py --check   writes nothing; exits with 1 and a diff where a file differs
+"""
+
+from __future__ import annotations
+
+import argparse
+import difflib
+import sys
+from pathlib import Path
+
+import grafana
+import rules
+from dashboards import api, database, host, pools, rpc, runtime, telemetry
+from names import ROOT, Names, UnknownName
+
+DASHBOARDS = tuple(module.DASHBOARD for module in (api, rpc, database, runtime, pools, host, telemetry))
+# Metrics of the registry that no dashboard shows, with the reason.
+NOT_SHOWN: dict[str, str] = {}
+
+
+def files(names: Names) -> dict[str, str]:
+    """Return the text of every generated file by its name under deploy/."""
+    made = {f"grafana/{board.uid.removeprefix('otel-openstack-')}.json": grafana.render(board, names) for board in DASHBOARDS}
+    missing = names.registry.keys() - names.used - NOT_SHOWN.keys()
+    if missing:
+        raise UnknownName(f"on no dashboard, and NOT_SHOWN gives no reason: {', '.join(sorted(missing))}")
+    needless = NOT_SHOWN.keys() & names.used | NOT_SHOWN.keys() - names.registry.keys()
+    if needless:
+        raise UnknownName(f"NOT_SHOWN names what is shown or does not exist: {', '.join(sorted(needless))}")
+    return made | rules.files(names)
+
+
+def main(arguments: list[str] | None = None) -> int:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 where a file differs")
+    parser.add_argument("--registry", type=Path, default=ROOT / "registry", help="directory of the registry")
+    parser.add_argument("--root", type=Path, default=ROOT / "deploy", help="directory to write under")
+    options = parser.parse_args(arguments)
+    try:
+        made = files(Names(options.registry))
+    except (UnknownName, ValueError) as error:
+        print(error, file=sys.stderr)
+        return 2
+    differences = ""
+    for name, new in made.items():
+        path = options.root / name
+        if options.check:
+            old = path.read_text(encoding="utf-8") if path.exists() else ""
+            differences += "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "generated"))
+        else:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(new, encoding="utf-8")
+    print(differences, end="")
+    return 1 if differences else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
