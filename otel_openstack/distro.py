@@ -7,7 +7,6 @@ import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from opentelemetry import metrics as metrics_api
@@ -18,6 +17,7 @@ from otel_openstack import (
     configuration,
     health,
     instrumentation,
+    levels,
     process_metrics,
     resource,
     scrub,
@@ -26,7 +26,7 @@ from otel_openstack import (
 from otel_openstack.configuration import Plan
 from otel_openstack.exporters import accounting, choose
 from otel_openstack.exporters.accounting import account
-from otel_openstack.exporters.choose import Choice, Choices
+from otel_openstack.exporters.choose import Choices
 from otel_openstack.instrumentation import oslo_log
 from otel_openstack.metrics import catalog
 from otel_openstack.metrics import job as metrics_job
@@ -61,6 +61,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         problems += choices.problems
         foreign_log.install()
         resource.state(plan.resource)
+        levels.serve(resource.service_name())
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
         _export(plan, choices, tracer_provider, reader)
@@ -117,7 +118,8 @@ def _export(plan: Plan, choices: Choices, provider: TracerProvider, reader: metr
     """Give the export thread its jobs; nothing is opened before the first record of a process."""
     if choices.traces.sink is not None:
         worker.add(tracing_job.spans(provider.queue, choices.traces.sink))
-    if choices.logs.sink is not None and settings.get().request_events:
+    events.wanted = choices.logs.sink is not None
+    if choices.logs.sink is not None:
         worker.add(tracing_job.logs(choices.logs.sink))
     if choices.metrics.sink is not None:
         worker.add(metrics_job.MetricsJob(reader, choices.metrics.sink, plan.export_interval))
@@ -239,7 +241,7 @@ def _announce(choices: Choices) -> None:
             f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
             + (f"failed: {', '.join(failed)}; " if failed else "")
             + (f"stepped aside: {_instrumentors(aside)}; " if aside else "")
-            + f"exports {_destinations(choices)}",
+            + f"exports {choices.describe()}",
         )
         inventory.announced()
         for line in inventory.text().splitlines():
@@ -247,11 +249,6 @@ def _announce(choices: Choices) -> None:
 
     oslo_log.after_setup(once)
     process.on_start(lambda: None if "oslo_log.log" in sys.modules else once())
-
-
-def _destinations(choices: Choices) -> str:
-    """Say where the data goes; events go nowhere as long as nobody asked for them."""
-    return (choices if settings.get().request_events else replace(choices, logs=Choice("logs"))).describe()
 
 
 def _libraries(names: list[str]) -> list[str]:
