@@ -12,11 +12,10 @@ from __future__ import annotations
 import sys
 from collections import defaultdict
 from collections.abc import Iterable
-from dataclasses import replace
 from typing import Any
 
 from otel_openstack import __version__, resource, settings
-from otel_openstack.exporters.choose import Choice, Choices
+from otel_openstack.exporters.choose import Choices
 from otel_openstack.instrumentation import oslo_log
 from otel_openstack.patching import inventory
 from otel_openstack.patching.inventory import Entry, State
@@ -50,7 +49,7 @@ def line(choices: Choices) -> str:
         f"active: {', '.join(_libraries(inventory.names(State.ACTIVE))) or 'nothing yet'}; "
         + (f"failed: {', '.join(failed)}; " if failed else "")
         + (f"stepped aside: {stepped_aside(aside)}; " if aside else "")
-        + f"exports {_destinations(choices)}"
+        + f"exports {choices.describe()}"
     )
 
 
@@ -64,11 +63,6 @@ def stepped_aside(entries: Iterable[Entry]) -> str:
         else:
             alone.append(f"{entry.name} ({entry.reason})")
     return ", ".join([*alone, *(f"instrumentors {' '.join(names)} ({why})" for why, names in together.items())])
-
-
-def _destinations(choices: Choices) -> str:
-    """Say where the data goes; events go nowhere as long as nobody asked for them."""
-    return (choices if settings.get().request_events else replace(choices, logs=Choice("logs"))).describe()
 
 
 def _libraries(names: list[str]) -> list[str]:

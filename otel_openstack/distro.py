@@ -17,6 +17,7 @@ from otel_openstack import (
     configuration,
     health,
     instrumentation,
+    levels,
     process_metrics,
     resource,
     scrub,
@@ -59,6 +60,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         problems += choices.problems
         foreign_log.install()
         resource.state(plan.resource)
+        levels.serve(resource.service_name())
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
         _export(plan, choices, tracer_provider, reader)
@@ -115,7 +117,8 @@ def _export(plan: Plan, choices: Choices, provider: TracerProvider, reader: metr
     """Give the export thread its jobs; nothing is opened before the first record of a process."""
     if choices.traces.sink is not None:
         worker.add(tracing_job.spans(provider.queue, choices.traces.sink))
-    if choices.logs.sink is not None and settings.get().request_events:
+    events.wanted = choices.logs.sink is not None
+    if choices.logs.sink is not None:
         worker.add(tracing_job.logs(choices.logs.sink))
     if choices.metrics.sink is not None:
         worker.add(metrics_job.MetricsJob(reader, choices.metrics.sink, plan.export_interval))

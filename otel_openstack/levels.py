@@ -1,11 +1,18 @@
 # SPDX-License-Identifier: Apache-2.0
-"""How deep a process measures itself: off, basic, detailed, deep; as a whole or one group (http, rpc, db, ...)."""
+"""How deep a process measures itself: off, basic, detailed, deep; as a whole, or one group, service or instrument.
+
+The level can move while the process runs, between off and a ceiling that is fixed at its start. What lies above the
+ceiling is not patched, not wrapped, not bound: `possible` says so. What lies below it is there, and `active` says
+whether it works now.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from enum import IntEnum
 
 from otel_openstack import settings
+from otel_openstack.settings import Settings
 
 
 class Level(IntEnum):
@@ -17,14 +24,124 @@ class Level(IntEnum):
     DEEP = 3
 
 
-def current(group: str | None = None) -> Level:
-    """Return the level in force for `group` (`http`, `rpc`, `db`, `pool`, ...), or for everything else."""
+class RefusedError(ValueError):
+    """The level cannot be moved there; the text is what to say."""
+
+
+_service = ""
+_moved: tuple[Settings, Level] | None = None  # a move holds for the settings that it was made under
+_listeners: list[Callable[[], None]] = []
+
+
+def current(group: str | None = None, name: str | None = None) -> Level:
+    """Return the level in force.
+
+    Args:
+        group: of a library (`http`, `rpc`, `db`, `pool`, ...).
+        name: of an instrument, a span or an event, such as `myservice.build.duration`.
+
+    """
     chosen = settings.get()
-    name = chosen.levels.get(group, chosen.level) if group else chosen.level
-    return Level[name.upper()]
+    own, start = _own(chosen, group, name), _level(chosen.level)
+    if _moved is None or _moved[0] is not chosen:
+        return start if own is None else own
+    moved = _moved[1]
+    if own is None:
+        return moved
+    return own if moved >= start else min(own, moved)  # down moves all, up moves what has no level of its own
 
 
-def active(level: Level | str, group: str | None = None) -> bool:
-    """Return whether something of `level` in `group` is to be measured in this process."""
-    needed = Level[level.upper()] if isinstance(level, str) else level
-    return needed <= current(group)
+def ceiling(group: str | None = None, name: str | None = None) -> Level:
+    """Return the highest level that can come into force in this process."""
+    chosen = settings.get()
+    own = _own(chosen, group, name)
+    return _highest(chosen) if own is None else own
+
+
+def active(level: Level | str, group: str | None = None, name: str | None = None) -> bool:
+    """Return whether something of `level` is to be measured now."""
+    return _level(level) <= current(group, name)
+
+
+def possible(level: Level | str, group: str | None = None, name: str | None = None) -> bool:
+    """Return whether something of `level` can ever be measured in this process; if not, let it cost nothing."""
+    return _level(level) <= ceiling(group, name)
+
+
+def nothing_possible() -> bool:
+    """Return whether the process cannot measure anything, by whatever name."""
+    chosen = settings.get()
+    return max([_highest(chosen), *map(_level, chosen.levels.values())]) is Level.OFF
+
+
+def move(level: Level | str) -> bool:
+    """Move the general level, and whatever has none of its own; below the level at start it bounds all others too.
+
+    Returns:
+        Whether that changed anything.
+
+    Raises:
+        RefusedError: it is no level, or above the ceiling.
+    """
+    global _moved
+    chosen = settings.get()
+    try:
+        wanted = _level(level)
+    except KeyError:
+        raise RefusedError(f"level {level} is refused: it is none of {', '.join(settings.LEVELS)}") from None
+    highest = _highest(chosen)
+    if wanted > highest:
+        raise RefusedError(
+            f"level {_name(wanted)} is refused: this process was started with the ceiling {_name(highest)}; "
+            f"OTEL_OPENSTACK_LEVEL_CEILING={_name(wanted)} raises it at the next start"
+        )
+    if wanted is current():
+        return False
+    _moved = (chosen, wanted)
+    tell()
+    return True
+
+
+def tell() -> None:
+    """Let everybody look at the level again."""
+    for listener in tuple(_listeners):
+        listener()
+
+
+def serve(name: str) -> None:
+    """Say which service this process is, for levels of single services."""
+    global _service
+    _service = name
+
+
+def on_move(listener: Callable[[], None]) -> None:
+    """Call `listener` when the level has moved; in any thread, must not block or raise."""
+    _listeners.append(listener)
+
+
+def _own(chosen: Settings, group: str | None, name: str | None) -> Level | None:
+    """Return the level that is given to this name itself, or to what it belongs to, the nearest first."""
+    given = chosen.levels
+    if not given:
+        return None
+    while name:
+        if name in given:
+            return _level(given[name])
+        name = name.rpartition(".")[0]
+    for key in (group, _service):
+        if key and key in given:
+            return _level(given[key])
+    return None
+
+
+def _highest(chosen: Settings) -> Level:
+    start = _level(chosen.level)
+    return max(start, _level(chosen.level_ceiling)) if chosen.level_ceiling else start
+
+
+def _level(level: Level | str) -> Level:
+    return Level[level.strip().upper()] if isinstance(level, str) else level
+
+
+def _name(level: Level) -> str:
+    return level.name.lower()

@@ -20,12 +20,23 @@ TRUE = ("1", "true", "yes", "on")
 FALSE = ("0", "false", "no", "off")
 CALLERS = ("loopback", "service", "all", "none")
 ENDPOINTS = ("loopback", "callers", "catalog", "all", "none")
+UNREGISTERED = ("warn", "error")
 HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 
 def _level(text: str) -> str:
     if text.lower() not in LEVELS:
         raise ValueError(f"must be one of {', '.join(LEVELS)}")
+    return text.lower()
+
+
+def _ceiling(text: str) -> str:
+    return _level(text) if text else ""
+
+
+def _unregistered(text: str) -> str:
+    if text.lower() not in UNREGISTERED:
+        raise ValueError(f"must be one of {', '.join(UNREGISTERED)}")
     return text.lower()
 
 
@@ -99,7 +110,27 @@ class Settings:
     """The options in force. Times are in seconds, sizes in bytes."""
 
     level: str = _option("basic", _level, "How deep to measure: off, basic, detailed or deep.")
-    levels: dict[str, str] = _option({}, _levels, "Levels of single groups, such as rpc=detailed,db=off.")
+    levels: dict[str, str] = _option(
+        {},
+        _levels,
+        "Levels of single groups, services and instruments, such as rpc=detailed,nova-compute=deep,"
+        "myservice.build=off. The name of an instrument, span or event counts before what stands before a dot of it "
+        "(myservice), that before the group, that before the service.",
+    )
+    level_ceiling: str = _option(
+        "",
+        _ceiling,
+        "The highest level that a running process can be moved to, by [otel_openstack] level in the service's own "
+        "configuration and SIGHUP; what lies above it is not there at all. By default the level at start.",
+    )
+    registry_files: tuple[str, ...] = _option(
+        (), _names, "Registry files of developers to read beside those that services name themselves."
+    )
+    unregistered: str = _option(
+        "warn",
+        _unregistered,
+        "What a decorator does whose name or attribute no registry file has: `warn` in the log, or `error`.",
+    )
     disabled_patches: tuple[str, ...] = _option(
         (), _names, "Patches not to apply, by the names that the inventory shows; a trailing * matches the rest."
     )

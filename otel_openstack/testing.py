@@ -14,6 +14,7 @@ of the test, and put back after it.
 
 from __future__ import annotations
 
+import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -22,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from otel_openstack import instrumentation, settings
+from otel_openstack import instrumentation, levels, settings
 
 if TYPE_CHECKING:
     from otel_openstack.metrics.memory import Point
@@ -174,7 +175,8 @@ def recording(chosen: settings.Settings | None = None) -> Iterator[Telemetry]:
     from otel_openstack.exporters import accounting
     from otel_openstack.tracing import TracerProvider, background, events
 
-    settings.use(chosen or settings.Settings(strict=True))
+    settings.use(chosen or settings.Settings(strict=True, unregistered="error"))
+    levels.tell()
     background.restart()
     events.queue.clear()
     metrics.reset()
@@ -187,6 +189,7 @@ def recording(chosen: settings.Settings | None = None) -> Iterator[Telemetry]:
         provider.shutdown()
         events.queue.clear()
         settings.use(None)
+        levels.tell()
         metrics.reset()
         for book in accounting.ACCOUNTS.values():
             book.reset()
@@ -211,6 +214,12 @@ def _set_global(provider: TracerProvider) -> Callable[[], None]:
 
 @pytest.fixture
 def telemetry() -> Iterator[Telemetry]:
-    """Record what the test does; see this module."""
+    """Record what the test does; see this module.
+
+    Names that no registry file has are errors, also those that were met while the modules under test were imported.
+    """
+    problems = sys.modules.get("otel_openstack.developer.problems")
+    mistakes = list(problems.found) if problems is not None else []
+    assert not mistakes, "mistakes in the use of otel_openstack:\n" + "\n".join(mistakes)  # noqa: S101
     with recording() as seen:
         yield seen

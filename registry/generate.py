@@ -11,57 +11,15 @@ import argparse
 import difflib
 import re
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-import yaml
+from otel_openstack import conventions
+from otel_openstack.conventions import SERIES, Group, RegistryError, Table
 
 ROOT = Path(__file__).resolve().parent.parent
 MANIFEST = "registry_manifest.yaml"
-
-Table = dict[str, Any]
-
-# The keys of the conventions' format; our own extras stand under annotations.
-COMMON = {"id", "type", "brief", "note", "stability", "annotations", "attributes"}
-GROUP_KEYS = {
-    "metric": COMMON | {"metric_name", "instrument", "unit"},
-    "attribute_group": COMMON | {"display_name"},
-    "span": COMMON | {"span_kind"},
-    "event": COMMON | {"name"},
-}
-REQUIRED = {
-    "metric": {"id", "metric_name", "instrument", "unit", "brief", "stability", "annotations"},
-    "attribute_group": {"id", "brief", "attributes"},
-    "span": {"id", "span_kind", "brief", "stability"},
-    "event": {"id", "name", "brief", "stability"},
-}
-ANNOTATIONS = {"level", "boundaries", "series_limit", "observable", "blueprint"}
-ATTRIBUTE_KEYS = {"id", "type", "brief", "note", "stability", "examples", "deprecated", "annotations"}
-MEMBER_KEYS = {"id", "value", "brief", "note", "stability"}
-REFERENCE_KEYS = {"ref", "requirement_level", "brief", "note", "examples"}
-TYPES = {"string", "int", "double", "boolean", "string[]"}
-KINDS = {"histogram", "counter", "updowncounter", "gauge"}
-LEVELS = ("basic", "detailed", "deep")
-STABILITIES = ("stable", "release_candidate", "development")
-SPAN_KINDS = {"client", "server", "producer", "consumer", "internal"}
-UNIT = re.compile(r"s|By|1|\{[a-z_]+\}")
-NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
-ROWS = range(1, 43)
-SERIES = 2000
-"""Default limit of series: the conventions' advice."""
-
-
-class RegistryError(Exception):
-    """A mistake in the registry, told with file, group and key."""
-
-
-class Group(NamedTuple):
-    file: str
-    data: Table
-
-    def fail(self, key: str, message: str) -> RegistryError:
-        return RegistryError(f"{self.file}: {self.data.get('id', '?')}: {key}: {message}")
 
 
 class Registry(NamedTuple):
@@ -75,162 +33,25 @@ class Registry(NamedTuple):
         return {item["id"]: item for group in self.groups for item in group.data.get("attributes", ()) if "id" in item}
 
 
-class Loader(yaml.SafeLoader):
-    """Refuses a key that is given twice; YAML by itself keeps the last one silently."""
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise RegistryError(f"{Path(self.name).name}:{node.start_mark.line + 1}: key given twice: {key}")
-        return super().construct_mapping(node, deep)
-
-
-# Reading
-
-
 def read(directory: Path) -> Registry:
-    manifest = parse(directory / MANIFEST)
+    manifest = conventions.parse(str(directory / MANIFEST))
     try:
         schema_url = f"{manifest['schema_base_url']}{manifest['semconv_version']}"
     except KeyError as error:
         raise RegistryError(f"{MANIFEST}: {error.args[0]}: missing") from error
     files = sorted(path for path in directory.glob("*.yaml") if path.name != MANIFEST)
-    registry = Registry(schema_url, [group for path in files for group in groups_of(path)])
+    registry = Registry(schema_url, [group for path in files for group in conventions.groups_of(str(path))])
     check(registry)
     return registry
 
 
-def parse(path: Path) -> Table:
-    try:
-        with path.open(encoding="utf-8") as stream:
-            data = yaml.load(stream, Loader)  # noqa: S506 a subclass of SafeLoader
-    except (OSError, yaml.YAMLError) as error:
-        raise RegistryError(f"{path.name}: {error}") from error
-    if not isinstance(data, dict):
-        raise RegistryError(f"{path.name}: not a mapping")
-    return data
-
-
-def groups_of(path: Path) -> Iterator[Group]:
-    data = parse(path)
-    for key in sorted(data.keys() - {"groups"}):
-        raise RegistryError(f"{path.name}: {key}: unknown key; known: groups")
-    groups = data.get("groups")
-    if not isinstance(groups, list):
-        raise RegistryError(f"{path.name}: groups: not a list")
-    for number, group in enumerate(groups, 1):
-        if not isinstance(group, dict):
-            raise RegistryError(f"{path.name}: group {number}: not a mapping")
-        yield Group(path.name, group)
-
-
-# Checking
-
-
 def check(registry: Registry) -> None:
     for group in registry.groups:
-        check_group(group)
+        conventions.check_group(group)
     check_unique(registry)
     known = registry.attributes()
     for group in registry.groups:
-        references = [item["ref"] for item in group.data.get("attributes", ()) if "ref" in item]
-        for name in references:
-            if name not in known:
-                raise group.fail("ref", f"no such attribute: {name}")
-            if references.count(name) > 1:
-                raise group.fail("ref", f"given twice: {name}")
-
-
-def check_group(group: Group) -> None:
-    kind = group.data.get("type")
-    if kind not in GROUP_KEYS:
-        raise group.fail("type", f"{kind!r} is not one of {sorted(GROUP_KEYS)}")
-    check_keys(group, group.data, GROUP_KEYS[kind], "")
-    for key in sorted(REQUIRED[kind] - group.data.keys()):
-        raise group.fail(key, "missing")
-    check_choice(group, "stability", group.data.get("stability", "stable"), STABILITIES)
-    for item in group.data.get("attributes", ()):
-        check_attribute(group, item)
-    if kind == "metric":
-        check_metric(group)
-    elif group.data.get("annotations"):
-        raise group.fail("annotations", "only metrics have them here")
-    if kind == "span":
-        check_choice(group, "span_kind", group.data["span_kind"], sorted(SPAN_KINDS))
-
-
-def check_attribute(group: Group, item: Any) -> None:
-    if not isinstance(item, dict) or ("ref" in item) == ("id" in item):
-        raise group.fail("attributes", f"neither a ref nor a definition: {item!r}")
-    if "ref" in item:
-        check_keys(group, item, REFERENCE_KEYS, "ref ")
-        return
-    name = item["id"]
-    check_keys(group, item, ATTRIBUTE_KEYS, f"{name}.")
-    check_name(group, "id", name)
-    for key in sorted({"type", "brief", "stability"} - item.keys()):
-        raise group.fail(f"{name}.{key}", "missing")
-    check_choice(group, f"{name}.stability", item["stability"], STABILITIES)
-    members = item["type"].get("members", ()) if isinstance(item["type"], dict) else None
-    if members is None:
-        check_choice(group, f"{name}.type", item["type"], sorted(TYPES))
-    for member in members or ():
-        check_keys(group, member, MEMBER_KEYS, f"{name}.members.")
-        for key in sorted({"id", "value"} - member.keys()):
-            raise group.fail(f"{name}.members.{key}", "missing")
-
-
-def check_metric(group: Group) -> None:
-    data, extras = group.data, group.data["annotations"]
-    check_name(group, "metric_name", data["metric_name"])
-    if data["id"] != f"metric.{data['metric_name']}":
-        raise group.fail("id", f"must be metric.{data['metric_name']}")
-    check_choice(group, "instrument", data["instrument"], sorted(KINDS))
-    if not UNIT.fullmatch(str(data["unit"])):
-        raise group.fail("unit", f"{data['unit']!r} is neither s, By, 1 nor an annotation such as {{error}}")
-    check_keys(group, extras, ANNOTATIONS, "annotations.")
-    check_choice(group, "annotations.level", extras.get("level"), LEVELS)
-    if not isinstance(extras.get("observable", False), bool):
-        raise group.fail("annotations.observable", "not a boolean")
-    limit = extras.get("series_limit", SERIES)
-    if not isinstance(limit, int) or isinstance(limit, bool) or limit < 1:
-        raise group.fail("annotations.series_limit", "not a positive integer")
-    for row in extras.get("blueprint", ()):
-        if row not in ROWS:
-            raise group.fail("annotations.blueprint", f"no such row: {row!r}")
-    check_boundaries(group, extras.get("boundaries"))
-
-
-def check_boundaries(group: Group, boundaries: Any) -> None:
-    histogram = group.data["instrument"] == "histogram"
-    if histogram != (boundaries is not None):
-        raise group.fail("annotations.boundaries", "missing" if histogram else "only histograms have them")
-    if boundaries is None:
-        return
-    if not all(isinstance(bound, (int, float)) for bound in boundaries) or boundaries != sorted(set(boundaries)):
-        raise group.fail("annotations.boundaries", "not a rising list of numbers")
-    if group.data["annotations"].get("observable"):
-        raise group.fail("annotations.observable", "a histogram cannot be observed")
-
-
-def check_keys(group: Group, data: Any, known: set[str], prefix: str) -> None:
-    if not isinstance(data, dict):
-        raise group.fail(prefix.rstrip(". ") or "group", "not a mapping")
-    for key in data:
-        if key not in known:
-            near = difflib.get_close_matches(str(key), sorted(known), 1)
-            raise group.fail(f"{prefix}{key}", "unknown key" + (f"; did you mean {near[0]}?" if near else ""))
-
-
-def check_choice(group: Group, key: str, value: Any, known: tuple[str, ...] | list[str]) -> None:
-    if value not in known:
-        raise group.fail(key, f"{value!r} is not one of {', '.join(known)}")
-
-
-def check_name(group: Group, key: str, name: Any) -> None:
-    if not isinstance(name, str) or not NAME.fullmatch(name):
-        raise group.fail(key, f"bad name: {name!r}")
+        conventions.check_references(group, known)
 
 
 def check_unique(registry: Registry) -> None:

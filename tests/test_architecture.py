@@ -18,9 +18,10 @@ LAYERS = (
     {"auto", "launcher"},
     {"distro"},
     {"announcement", "instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
+    {"developer"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
-    {"settings", "levels", "semconv", "scrub"},
+    {"settings", "levels", "semconv", "scrub", "conventions"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only
 MAY_IMPORT_ALL = {"testing"}

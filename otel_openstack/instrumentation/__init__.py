@@ -20,6 +20,7 @@ from otel_openstack.patching.inventory import State
 MODULES: tuple[str, ...] = (
     "oslo_service_stop",
     "oslo_log",
+    "oslo_config",
     # Helpers are left alone.
     "subprocesses",
     "privsep",

@@ -189,7 +189,7 @@ def _listen(module: ModuleType) -> None:
 
 def install() -> None:
     """Listen to pools and read their counts, if the level of db is at least basic."""
-    if not levels.active(Level.BASIC, "db"):
+    if not levels.possible(Level.BASIC, "db"):
         return
     db_engines.subscribe(_remember_name)
     _close.append(lambda: db_engines.unsubscribe(_remember_name))

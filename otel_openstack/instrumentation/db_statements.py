@@ -318,7 +318,7 @@ def contrib_active() -> bool:
 
 def _measure(engine: Any, database: Database) -> None:
     dialect = engine.dialect
-    if "do_execute" in vars(dialect):
+    if "do_execute" in vars(dialect) or not levels.active(Level.BASIC, "db"):
         return
     statements = _Statements(database)
     measured = statements.traced if levels.active(Level.DETAILED, "db") else statements.counted
@@ -328,13 +328,31 @@ def _measure(engine: Any, database: Database) -> None:
 
 def install() -> None:
     """Measure every engine's statements, if the level of db is at least basic."""
-    if levels.active(Level.BASIC, "db"):
+    if levels.possible(Level.BASIC, "db"):
         db_engines.subscribe(_measure)
+        _subscribed.append(_measure)
 
 
 def uninstall() -> None:
     """Put the dialects' own methods back."""
     db_engines.unsubscribe(_measure)
+    _subscribed.clear()
+    _let_go()
+
+
+def _let_go() -> None:
     for engine, _ in db_engines.engines():
         for method in METHODS:
             vars(engine.dialect).pop(method, None)
+
+
+def _level_moved() -> None:
+    """Measure as the level now in force says; at off the dialects have their own methods again."""
+    if _subscribed:
+        _let_go()
+        for engine, database in db_engines.engines():
+            _measure(engine, database)
+
+
+_subscribed: list[Any] = []
+levels.on_move(_level_moved)

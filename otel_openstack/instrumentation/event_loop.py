@@ -127,7 +127,7 @@ def watch(hub: Any) -> None:
         inventory.note(
             "eventlet.hub.poll", inventory.State.SKIPPED, f"{type(hub).__module__} has no do_poll to measure"
         )
-    if metrics.histogram(instruments.OPENSTACK_EVENT_LOOP_DELAY).enabled:
+    if metrics.histogram(instruments.OPENSTACK_EVENT_LOOP_DELAY).possible:
         late = Fire(hub, EVENTLET if polls else ASYNCIO)
         _put(hub, "fire_timers", hooked(hub.fire_timers, late, guard("eventlet.hub.timers")))
 

@@ -48,7 +48,7 @@ def begin() -> None:
 def install() -> None:
     """Begin, in this process if it records already."""
     global _on
-    if not levels.active(Level.DETAILED, "event_loop"):
+    if not levels.possible(Level.DETAILED, "event_loop"):
         inventory.note(NAME, State.SKIPPED, "level detailed is not in force")
         return
     _on = True

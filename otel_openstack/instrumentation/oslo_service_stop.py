@@ -36,4 +36,4 @@ def exit_after_export(original: Callable[..., Any]) -> Callable[..., Any]:
     return _exit
 
 
-PATCHES: tuple[Patch, ...] = (Patch(EXIT, "os", "_exit", group="process", replace=exit_after_export),)
+PATCHES: tuple[Patch, ...] = (Patch(EXIT, "os", "_exit", group="process", replace=exit_after_export, lasting=True),)

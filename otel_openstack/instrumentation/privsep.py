@@ -12,6 +12,7 @@ from typing import Any
 from otel_openstack import instrumentation
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, keep
+from otel_openstack.patching.guard import suspend
 from otel_openstack.runtime import inheritance, process
 
 
@@ -20,6 +21,7 @@ class LeaveAlone:
 
     def before(self, daemon: Any) -> None:
         process.withdraw()
+        suspend()  # what developers decorated, too
         unwanted = inheritance.changes(os.environ, os.environ)
         instrumentation.uninstall()
         inheritance.apply(unwanted, os.environ)

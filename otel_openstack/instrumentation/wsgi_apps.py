@@ -150,7 +150,7 @@ _replaced: list[tuple[ModuleType, str, Any, Any]] = []
 
 def install() -> None:
     """Watch for modules that hold an `application`."""
-    if levels.active(Level.BASIC, "http") and _watch not in sys.meta_path:
+    if levels.possible(Level.BASIC, "http") and _watch not in sys.meta_path:
         sys.meta_path.insert(0, _watch)
 
 

@@ -8,17 +8,20 @@ from collections.abc import Callable, Iterable
 from math import isfinite
 from typing import Any, TypeVar
 
+from otel_openstack import levels
 from otel_openstack.metrics import cells
 from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Observer, Snapshot
 from otel_openstack.patching.guard import Guard, guard
 from otel_openstack.runtime import notices, originals, process
 from otel_openstack.semconv import instruments as registry
+from otel_openstack.semconv.model import Instrument as Model
 
 Observation = tuple[float, tuple[Label, ...]]
 T = TypeVar("T")
 Callback = Callable[[], Iterable[Observation]]
 
 _instruments: dict[str, Instrument] = {}
+_others: dict[str, Model] = {}  # of developers' registries
 _adopters: weakref.WeakKeyDictionary[Any, Callable[[Any, Instrument], None]] = weakref.WeakKeyDictionary()
 _lock = originals.allocate_lock()
 _start_time = 0
@@ -85,6 +88,22 @@ class Handle:
         """Stop reading this callback. A second call does nothing."""
         if self._entry in self._instrument.callbacks:
             self._instrument.callbacks.remove(self._entry)
+
+
+def describe(model: Model) -> None:
+    """Take the description of an instrument that our own registry does not have.
+
+    Raises:
+        ValueError: our own registry has it.
+    """
+    if model.name in registry.INSTRUMENTS:
+        raise ValueError(f"{model.name} is an instrument of otel-openstack itself")
+    _others[model.name] = model
+
+
+def known(name: str) -> Model | None:
+    """Return what is known of the instrument `name`."""
+    return registry.INSTRUMENTS.get(name) or _others.get(name)
 
 
 def find(name: str, kind: str) -> Instrument:
@@ -168,7 +187,7 @@ def complain() -> None:
 
 
 def _make(name: str, kind: str | None, *, observable: bool) -> Instrument:
-    model = registry.INSTRUMENTS.get(name)
+    model = known(name)
     if model is None or model.observable is not observable or (kind is not None and model.kind != kind):
         raise ValueError(_refusal(name, kind or "observable"))
     with _lock:
@@ -182,7 +201,7 @@ def _make(name: str, kind: str | None, *, observable: bool) -> Instrument:
 
 
 def _refusal(name: str, kind: str) -> str:
-    model = registry.INSTRUMENTS.get(name)
+    model = known(name)
     if model is not None:
         what = f"an observable {model.kind}" if model.observable else f"a {model.kind}"
         return f"{name} is {what} in the registry, not a {kind}"
@@ -199,4 +218,10 @@ def _in_child() -> None:
         instrument.reset()
 
 
+def _relevel() -> None:
+    for instrument in instruments():
+        instrument.relevel()
+
+
 process.on_child(_in_child)
+levels.on_move(_relevel)

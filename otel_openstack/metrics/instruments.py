@@ -96,7 +96,9 @@ class Instrument:
     """What all kinds share. Made by `metrics.histogram` and its like only, one for each name of the registry."""
 
     enabled: bool
-    """False where the level leaves this instrument out: what it hands out then does nothing."""
+    """False where the level in force leaves this instrument out: it takes and shows nothing then."""
+    possible: bool
+    """False where the level can never come that far in this process: what it hands out does nothing."""
     record: Callable[..., None]
     """`record(value, *labels)`: find the series of these labels and record into it."""
 
@@ -122,8 +124,9 @@ class Instrument:
         self.relevel()
 
     def relevel(self) -> None:
-        """Read the level again. What was bound before stays as it is."""
-        self.enabled = levels.active(self.model.level, group(self.name))
+        """Read the level again. What was bound before goes on counting, though nobody is shown it."""
+        self.possible = levels.possible(self.model.level, group(self.name), self.name)
+        self.enabled = levels.active(self.model.level, group(self.name), self.name)
         self.record = self._dynamic() if self.enabled else _ignore
 
     def bind(self, *labels: Label) -> Record:
@@ -134,7 +137,7 @@ class Instrument:
         Raises:
             ValueError: there are more labels than the instrument has attributes.
         """
-        if not self.enabled:
+        if not self.possible:
             return _ignore
         found = self._recorders[labels]
         self._bound.add(found)
@@ -203,7 +206,7 @@ class Instrument:
 
     def snapshot(self, observer: Observer | None = None) -> Snapshot:
         """Copy all that was recorded since the process, or the last `reset`, began; `observer` is who asks."""
-        if self.target is not None:
+        if self.target is not None or not self.enabled:
             return []
         with self._lock:
             take = bool(self.observers)

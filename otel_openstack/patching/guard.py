@@ -32,7 +32,7 @@ class Guard:
     def __init__(self, name: str) -> None:
         self.name = name
         self.failures = 0
-        self.on = not _suspended or name in _kept
+        self.on = _may_work(name)
 
     def failed(self, step: str, error: Exception) -> None:
         """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
@@ -55,9 +55,9 @@ class Guard:
         return lines
 
     def renew(self) -> None:
-        """Let the patch work, unless everything is suspended."""
+        """Let the patch work, unless it is muted or everything is suspended."""
         _retired.discard(self.name)
-        self.on = not _suspended or self.name in _kept
+        self.on = _may_work(self.name)
 
     def retire(self) -> None:
         """Let what is left of the patch pass through from now on: it was undone."""
@@ -87,6 +87,7 @@ def _told(error: Exception) -> str:
 _guards: dict[str, Guard] = {}
 _retired: set[str] = set()
 _kept: set[str] = set()
+_muted: set[str] = set()
 _suspended = False
 
 
@@ -106,6 +107,20 @@ def keep(name: str) -> None:
     _kept.add(name)
 
 
+def mute(name: str, muted: bool) -> None:
+    """Let the patch called `name` pass through while its level is not in force; calls under way still finish."""
+    if muted:
+        _muted.add(name)
+    else:
+        _muted.discard(name)
+    found = guard(name)
+    found.on = found.failures < LIMIT and name not in _retired and _may_work(name)
+
+
+def _may_work(name: str) -> bool:
+    return name in _kept or not (_suspended or name in _muted)
+
+
 def suspend() -> None:
     """Let hooks pass through, also those of patches that are applied meanwhile; calls under way still finish."""
     global _suspended
@@ -119,14 +134,15 @@ def resume() -> None:
     global _suspended
     _suspended = False
     for found in tuple(_guards.values()):
-        found.on = found.failures < LIMIT and found.name not in _retired
+        found.on = found.failures < LIMIT and found.name not in _retired and _may_work(found.name)
 
 
 def reset() -> None:
     """Forget all failures (tests)."""
     _retired.clear()
+    _muted.clear()
     for found in _guards.values():
-        found.failures, found.on = 0, not _suspended or found.name in _kept
+        found.failures, found.on = 0, _may_work(found.name)
 
 
 def guarded(name: str) -> Callable[[Callable[P, R]], Callable[P, R | None]]:

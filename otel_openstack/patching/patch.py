@@ -15,7 +15,7 @@ from otel_openstack import levels, settings
 from otel_openstack.levels import Level
 from otel_openstack.patching import inventory
 from otel_openstack.patching.fitness import unfit
-from otel_openstack.patching.guard import Guard, guard
+from otel_openstack.patching.guard import Guard, guard, mute
 from otel_openstack.patching.imports import when_imported
 from otel_openstack.patching.inventory import State
 from otel_openstack.runtime import switch
@@ -53,6 +53,8 @@ class Patch:
     hook: Hook | Callable[[], Hook] | None = None
     rewrite: Rewrite | None = None
     replace: Replace | None = None
+    lasting: bool = False
+    """Works whatever level the process has moved to: it measures nothing itself."""
     _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
 
     def install(self) -> None:
@@ -63,15 +65,24 @@ class Patch:
             return
         inventory.note(self.name, State.WAITING, f"{self.module} is not imported")
         self._undo.append(when_imported(self.module, self._apply))
+        self._follow_level()
+        _installed.append(self)
 
     def undo(self) -> None:
         """Put the original object back; a patch that was not applied is taken off the waiting list."""
         while self._undo:
             self._undo.pop()()
+        if self in _installed:
+            _installed.remove(self)
         inventory.forget(self.name)
 
+    def _follow_level(self) -> None:
+        """Pass through while the level in force is below this patch's own."""
+        if not self.lasting:
+            mute(self.name, not levels.active(self.level, self.group))
+
     def _refused(self) -> str:
-        if not levels.active(self.level, self.group):
+        if not levels.possible(self.level, self.group):
             return f"level {self.level.name.lower()} is not in force"
         for pattern in settings.get().disabled_patches:
             if self.name == pattern or (pattern.endswith("*") and self.name.startswith(pattern[:-1])):
@@ -129,6 +140,17 @@ class Patch:
         if self.replace is not None:
             return self.replace(original)
         raise TypeError(f"patch {self.name} has neither hook, rewrite nor replace")
+
+
+_installed: list[Patch] = []
+
+
+def _level_moved() -> None:
+    for patch in tuple(_installed):
+        patch._follow_level()
+
+
+levels.on_move(_level_moved)
 
 
 def hooked(original: Callable[..., Any], hook: Hook, watch: Guard) -> Callable[..., Any]:

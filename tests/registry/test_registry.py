@@ -159,7 +159,7 @@ WRONG = [
     ("type: string", "type: text", "openstack.kind.type: 'text' is not one of"),
     ("type: metric", "type: metrics", "type: 'metrics' is not one of"),
     ("brief: Things.", "brief: Things.\n    brief: Others.", "key given twice: brief"),
-    ("groups:", "group:", "things.yaml: group: unknown key"),
+    ("groups:", "group:", "group: unknown key"),
     ("groups:", "groups: [", "things.yaml"),
 ]
 
