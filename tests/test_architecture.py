@@ -15,12 +15,12 @@ ROOT = Path(otel_openstack.__file__).parent
 # Each layer imports from those below it and from itself.
 LAYERS = (
     {"cli"},
-    {"auto", "launcher"},
+    {"auto", "launched", "launcher"},
     {"distro"},
     {"instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
-    {"settings", "levels", "semconv", "scrub"},
+    {"settings", "levels", "semconv", "scrub", "pattern"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only
 MAY_IMPORT_ALL = {"testing"}
