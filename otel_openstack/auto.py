@@ -8,7 +8,13 @@
 It is the one module of this package whose import has an effect. It has none where the launcher has been before.
 """
 
-from otel_openstack import distro
+import sys
 
-active = distro.start()
-"""Whether this process is measured."""
+try:
+    from otel_openstack import distro
+
+    active = distro.start()
+    """Whether this process is measured."""
+except Exception as error:  # OpenTelemetry's own modules raise at their import where OTEL_PROPAGATORS is misspelt
+    active = False
+    sys.stderr.write(f"otel-openstack: error: could not start, this process is not measured: {error!r}\n")

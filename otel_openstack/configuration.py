@@ -8,9 +8,9 @@ way from a choice to an exporter.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote, urlsplit
 
@@ -84,11 +84,6 @@ def read(environ: Mapping[str, str]) -> Plan:
     settings.use(chosen)
     plan.problems[:0] = [*problems, *wrong]
     return plan
-
-
-def disabled(environ: Mapping[str, str]) -> bool:
-    """Return whether the operator switched OpenTelemetry off altogether."""
-    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
 
 
 def _from_environment(environ: Mapping[str, str]) -> Plan:
@@ -246,7 +241,7 @@ def _translate_file(config: Any, exporters: dict[str, str]) -> None:
     """Take the directory of the file that is named: each process writes a file of its own there."""
     parts = urlsplit(config.output_stream or "")
     if parts.scheme == "file":
-        exporters[settings.PREFIX + "FILE_DIRECTORY"] = str(PurePosixPath(parts.path).parent)
+        exporters[settings.PREFIX + "FILE_DIRECTORY"] = str(os.path.dirname(parts.path))
 
 
 def _translate_otlp(config: Any, name: str, signal: str, exporters: dict[str, str]) -> None:

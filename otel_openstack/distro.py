@@ -33,7 +33,8 @@ from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching import inventory
 from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.inventory import State
-from otel_openstack.runtime import foreign_log, inheritance, notices, process, stop, switch, worker
+from otel_openstack.patching.refusal import refused
+from otel_openstack.runtime import foreign_log, notices, process, stop, switch, worker
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
@@ -48,7 +49,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         Whether it is active in this process now.
     """
     global _started
-    if _started or configuration.disabled(environ) or _refused(environ):
+    if _started or settings.disabled(environ) or refused(environ):
         return _started
     problems: list[str] = []
     try:
@@ -79,15 +80,6 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
 def active() -> bool:
     """Whether this process is measured."""
     return _started
-
-
-def _refused(environ: Mapping[str, str]) -> bool:
-    """Leave a helper alone that inherited what was meant for the service; no line in the log of something so small."""
-    reason = inheritance.refusal(environ)
-    if reason:
-        inventory.note("distribution", State.SKIPPED, reason)
-        notices.say("debug", f"this process is not measured: it {reason}")
-    return bool(reason)
 
 
 def _trace(plan: Plan, *, exported: bool) -> TracerProvider:

@@ -12,11 +12,14 @@ import os
 import sys
 from dataclasses import fields
 
+from opentelemetry.instrumentation import auto_instrumentation
+
 from otel_openstack import sitecustomize_check
 from otel_openstack.runtime import inheritance
 from otel_openstack.settings import PREFIX, Settings
 
 NAME = "otel_openstack"
+OWN_FILE = os.path.join(os.path.dirname(os.path.abspath(__file__)), inheritance.OWN_DIRECTORY, "__init__.py")
 
 globals().update({(_name := PREFIX + _field.name.upper()): _name for _field in fields(Settings)})
 
@@ -30,6 +33,8 @@ def _choose() -> list[str]:
         if (chosen := os.environ.setdefault(variable, NAME)) != NAME
     ]
     if not lines:
+        # The launcher puts the directory of this file into PYTHONPATH, for the sitecustomize.py in it.
+        auto_instrumentation.__file__ = OWN_FILE
         inheritance.launch(os.environ)
         lines = sitecustomize_check.problems(os.environ)
     return lines

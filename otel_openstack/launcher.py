@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The entry points of `opentelemetry-instrument`.
+"""The entry points of `opentelemetry-instrument`, for processes in which its own sitecustomize runs.
 
-It asks for a distro, then for a configurator, then runs the hooks and loads the instrumentors of other packages. They
-stand apart from the steps themselves because the base class pulls in wrapt, which `auto` does not need.
+That is where the launcher was not there to choose ours (`launched.py`), as where an operator of Kubernetes puts the
+directory into PYTHONPATH. It asks for a distro, then for a configurator, then runs the hooks and loads the
+instrumentors of other packages. The latter is what we need of it too, where there are any. They stand apart from the
+steps themselves because the base class pulls in wrapt, which no process has to pay for.
 """
 
 from __future__ import annotations
@@ -63,6 +65,15 @@ class OpenStackConfigurator:
         distro.start()
 
 
+def load_others() -> None:
+    """Load what other packages have, as the launcher does after it has configured us."""
+    _sorting.install()
+    try:
+        loader._load_instrumentors(OpenStackDistro())
+    finally:
+        _sorting.undo()
+
+
 def instrumented() -> None:
     """Let the launcher's loader go as it was (post_instrument)."""
     _sorting.undo()
@@ -104,12 +115,8 @@ KINDS = {"opentelemetry_pre_instrument": "hook", "opentelemetry_instrumentor": "
 
 def _withheld(kind: str, entry_point: Any) -> bool:
     """Whether an entry point of another package is left out; noted with the reason."""
-    if not distro.active():
-        return True  # nothing is measured in this process, so nothing may be changed in it
-    reason = withheld.hook(entry_point.name) if kind == "hook" else withheld.reason(entry_point.name)
-    if reason:
-        inventory.aside(f"{kind} {entry_point.name}", reason)
-    return bool(reason)
+    # Where nothing is measured, nothing may be changed either.
+    return not distro.active() or withheld.noted(kind, entry_point.name)
 
 
 _sorting = _Sorting()

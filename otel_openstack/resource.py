@@ -12,14 +12,13 @@ import os
 import socket
 import sys
 from collections.abc import Mapping
-from importlib import metadata
 from typing import Any
 
 from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_openstack import __version__, scrub
-from otel_openstack.runtime import inheritance, notices, process
+from otel_openstack.runtime import inheritance, installed, notices, process
 
 NAMESPACE = "openstack"
 
@@ -89,6 +88,8 @@ def _detected() -> Resource:
     for name in os.environ.get("OTEL_EXPERIMENTAL_RESOURCE_DETECTORS", "").split(","):
         if name.strip() in ("", "otel"):
             continue
+        from importlib import metadata
+
         try:
             point = next(iter(metadata.entry_points(group="opentelemetry_resource_detector", name=name.strip())))
             found = found.merge(point.load()().detect())
@@ -174,11 +175,4 @@ def _option(options: Mapping[str, Any], *names: str) -> str:
 
 
 def _version(package: str) -> str:
-    if not package:
-        return ""
-    for name in (package, f"openstack-{package}"):
-        try:
-            return metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return ""
+    return installed.version(package, f"openstack-{package}") if package else ""

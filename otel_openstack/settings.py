@@ -209,6 +209,11 @@ def load(environ: Mapping[str, str], file_section: Mapping[str, Any] | None = No
     return Settings(**values), problems
 
 
+def disabled(environ: Mapping[str, str]) -> bool:
+    """Return whether the operator switched OpenTelemetry off altogether."""
+    return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+
+
 def get() -> Settings:
     """Return the settings in force: those given to `use`, else what the environment says."""
     global _current

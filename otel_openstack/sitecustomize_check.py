@@ -2,8 +2,9 @@
 """Whether the launcher's sitecustomize.py is still the launcher's own.
 
 opentelemetry-instrumentation-oslo-service ships a file of the same path, so that whichever was installed last has
-written it, and its removal removes the file: the launcher then starts services without any of us, in silence. The file
-starts us all the same (the distribution is named in the environment), but for one option of its own.
+written it, and its removal removes the file: whatever needs it then starts without OpenTelemetry, in silence. The
+launcher does not where it chose us (`launched.py`), but another distribution does, and a container into which an
+operator of Kubernetes puts the directory. One line tells.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def problems(environ: MutableMapping[str, str]) -> list[str]:
 def _told(owner: metadata.Distribution, path: str, environ: MutableMapping[str, str]) -> str:
     reinstall = f"pip install --force-reinstall --no-deps {OWNER}=={owner.version}"
     if not os.path.exists(path):
-        what = f"services start unmeasured, {path} was removed with another package"
+        what = f"{path} was removed with another package, what needs it starts unmeasured"
         return f"otel-openstack: {what}. To repair it, run: {reinstall}"
     others = sorted(_others(owner))
     what = f"{path} was replaced by {', '.join(others) or 'an unknown package'}"

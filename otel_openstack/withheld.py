@@ -9,6 +9,7 @@ An operator who wants one of them all the same names it in `OTEL_OPENSTACK_INSTR
 from __future__ import annotations
 
 from otel_openstack import settings
+from otel_openstack.patching import inventory
 
 EARLY = "imports its library before the service has chosen its concurrency"
 PARENT = "keeps the pid of the parent over a fork, and every process would count the whole host"
@@ -62,6 +63,19 @@ WITHHELD_HOOKS = {
 }
 
 
+def noted(kind: str, name: str) -> bool:
+    """Return whether the entry point `name` is left out; the inventory gets the reason.
+
+    Args:
+        kind: "instrumentor", or "hook" for one of pre_instrument; any other is never left out.
+        name: that of the entry point.
+    """
+    why = _REASONS[kind](name) if kind in _REASONS else ""
+    if why:
+        inventory.aside(f"{kind} {name}", why)
+    return bool(why)
+
+
 def hook(name: str) -> str:
     """Return why the pre_instrument hook called `name` is not run; empty if it is."""
     return WITHHELD_HOOKS.get(_normal(name), "") if reason(name) else ""
@@ -79,3 +93,4 @@ def _normal(name: str) -> str:
 
 
 _BY_NORMAL_NAME = {_normal(name): why for name, why in WITHHELD.items()}
+_REASONS = {"hook": hook, "instrumentor": reason}

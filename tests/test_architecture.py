@@ -15,13 +15,13 @@ ROOT = Path(otel_openstack.__file__).parent
 # Each layer imports from those below it and from itself.
 LAYERS = (
     {"cli"},
-    {"auto", "launcher"},
+    {"auto", "launched", "launcher"},
     {"distro"},
     {"announcement", "instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
     {"developer"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
-    {"settings", "levels", "semconv", "scrub", "conventions"},
+    {"settings", "levels", "semconv", "scrub", "conventions", "pattern"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only
 MAY_IMPORT_ALL = {"testing"}

@@ -11,16 +11,18 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from otel_openstack import resource, settings
 from otel_openstack.exporters import endpoints
 from otel_openstack.exporters.endpoints import GRPC_PORT, Endpoint
 from otel_openstack.exporters.fanout import Fanout
-from otel_openstack.exporters.otlp_file import OtlpFile
 from otel_openstack.exporters.otlp_grpc import OtlpGrpc
 from otel_openstack.exporters.otlp_http import OtlpHttp
 from otel_openstack.exporters.sink import SIGNALS, Encoding, Signal, Sink
+
+if TYPE_CHECKING:
+    from otel_openstack.exporters.otlp_file import OtlpFile
 
 HTTP_PORT = 4318
 FILE_NAMES = ("otlp_file", "otlp_json_file")
@@ -185,6 +187,8 @@ class _Builder:
 
 
 def _file_sink() -> OtlpFile:
+    from otel_openstack.exporters.otlp_file import OtlpFile  # pathlib: 1 ms of every other process
+
     options = settings.get()
     return OtlpFile(options.file_directory, resource.service_name, options.file_max_bytes, options.file_total_bytes)
 

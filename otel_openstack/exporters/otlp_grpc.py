@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import Any
 
 from opentelemetry import context
@@ -132,7 +131,7 @@ class OtlpGrpc:
         if insecure:
             return grpc.insecure_channel(target, compression=packing)
         files = [self._setting(signal, name) for name in ("CERTIFICATE", "CLIENT_KEY", "CLIENT_CERTIFICATE")]
-        credentials = grpc.ssl_channel_credentials(*(Path(name).read_bytes() if name else None for name in files))
+        credentials = grpc.ssl_channel_credentials(*(_content(name) if name else None for name in files))
         return grpc.secure_channel(target, credentials, compression=packing)
 
     def _metadata(self, signal: Signal) -> tuple[tuple[str, str], ...]:
@@ -144,3 +143,8 @@ class OtlpGrpc:
     def _forget(self) -> None:
         self._channels = {}
         self._failing, self._not_before = False, 0.0
+
+
+def _content(name: str) -> bytes:
+    with open(name, "rb") as file:
+        return file.read()

@@ -4,13 +4,13 @@
 from __future__ import annotations
 
 import functools
-import re
 from time import perf_counter
 from typing import Any
 
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
+from otel_openstack.pattern import Pattern
 from otel_openstack.tracing.totals import Totals
 
 SCOPE = "otel_openstack.background"
@@ -18,7 +18,7 @@ SCOPE = "otel_openstack.background"
 DURATION = metrics.histogram("openstack.periodic_task.duration")
 LAG = metrics.histogram("openstack.periodic_task.lag")
 
-_LOCALS = re.compile(r"\.?<locals>")
+_LOCALS = Pattern(r"\.?<locals>")
 _LONGEST = 120
 
 

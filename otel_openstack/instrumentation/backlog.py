@@ -12,7 +12,6 @@ import _socket
 import os
 import struct
 from collections.abc import Iterable
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from otel_openstack import metrics
@@ -24,7 +23,7 @@ PATCHES: tuple[Patch, ...] = ()
 
 _LENGTHS = struct.Struct("=24xII")  # tcpi_unacked and tcpi_sacked: for a listening socket its queue and the limit of it
 _INTERNET = (_socket.AF_INET, _socket.AF_INET6)
-_FDS = Path("/proc/self/fd")
+_FDS = "/proc/self/fd"
 _MOST = 4096
 """File descriptors that are looked at; a process with more has them for connections, listeners come first."""
 
@@ -71,14 +70,14 @@ def _reset() -> None:
 
 def find() -> list[Listener]:
     """Return the listening TCP sockets among the file descriptors of this process."""
-    fds = sorted(int(entry.name) for entry in _FDS.iterdir())[:_MOST]
+    fds = sorted(int(name) for name in os.listdir(_FDS))[:_MOST]
     return [listener for fd in fds if (listener := _listener(fd)) is not None]
 
 
 def _listener(fd: int) -> Listener | None:
     try:
         inode = os.fstat(fd).st_ino
-        if not str((_FDS / str(fd)).readlink()).startswith("socket:"):
+        if not os.readlink(f"{_FDS}/{fd}").startswith("socket:"):
             return None
     except OSError:
         return None

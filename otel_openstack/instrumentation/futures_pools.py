@@ -7,13 +7,13 @@ for a whole shutdown, and under eventlet it is green, where a native thread woul
 
 from __future__ import annotations
 
-import re
 import sys
 import weakref
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 from otel_openstack import metrics
+from otel_openstack.pattern import Pattern
 from otel_openstack.runtime import originals, process
 from otel_openstack.semconv import instruments
 
@@ -22,8 +22,8 @@ THREAD, GREEN = "thread", "green"
 # Frames of these are a pool's own and not who made it; a module named in full is.
 _LIBRARIES = ("concurrent", "eventlet", "futurist", "otel_openstack", "debtcollector")
 _MAKERS = ("eventlet.wsgi",)
-_DEFAULT_PREFIX = re.compile(r"ThreadPoolExecutor-\d+")
-_IDS = re.compile(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\d+")
+_DEFAULT_PREFIX = Pattern(r"ThreadPoolExecutor-\d+")
+_IDS = Pattern(r"[0-9a-f]{8}(-?[0-9a-f]{4}){3}-?[0-9a-f]{12}|\d+")
 
 
 class Reading(NamedTuple):

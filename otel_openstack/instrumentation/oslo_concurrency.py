@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import re
 from collections.abc import Callable
 from time import perf_counter
 from types import TracebackType
@@ -18,14 +17,15 @@ from otel_openstack import metrics
 from otel_openstack.instrumentation.oslo_messaging_names import without_ids
 from otel_openstack.levels import Level
 from otel_openstack.patching import Guard, Patch, guard
+from otel_openstack.pattern import Pattern
 
 LOCK = "oslo_concurrency.lock"
 
 WAIT = metrics.histogram("openstack.lock.wait.duration")
 HOLD = metrics.histogram("openstack.lock.hold.duration")
 
-_DIGITS = re.compile(r"\d+")
-_HEX = re.compile(r"(?<![0-9a-zA-Z])[0-9a-f]{16,}(?![0-9a-zA-Z])")
+_DIGITS = Pattern(r"\d+")
+_HEX = Pattern(r"(?<![0-9a-zA-Z])[0-9a-f]{16,}(?![0-9a-zA-Z])")
 
 
 def lock_name(name: object) -> str:

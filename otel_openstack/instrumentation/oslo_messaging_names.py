@@ -7,13 +7,13 @@ belongs into a span's name or a metric: what follows the first dot becomes `{ser
 
 from __future__ import annotations
 
-import re
 import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from opentelemetry import propagate
 
+from otel_openstack.pattern import Pattern
 from otel_openstack.tracing import inbound
 
 SCOPE = "otel_openstack.oslo_messaging"
@@ -40,9 +40,9 @@ IDENTITY = (
 )
 
 # Neutron's versioned objects have a topic for each type and version: `neutron-vo-Port-1.11`.
-VERSIONED_TOPIC = re.compile(r"neutron-vo-\w+-\d+\.\d+")
+VERSIONED_TOPIC = Pattern(r"neutron-vo-\w+-\d+\.\d+")
 
-_ID = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?![0-9a-fA-F])")
+_ID = Pattern(r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?![0-9a-fA-F])")
 _MOST = 1000  # topics remembered
 _SHORTEST_HOST = 3  # a shorter host name is likely a part of a word
 _LONGEST = 120  # characters of a name taken from a message

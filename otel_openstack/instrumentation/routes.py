@@ -18,7 +18,6 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import sys
 from collections.abc import Callable, Mapping
 from contextvars import ContextVar
@@ -28,6 +27,7 @@ from typing import Any
 from otel_openstack.instrumentation import templates
 from otel_openstack.instrumentation.wsgi_environ import FLAG, text
 from otel_openstack.patching import Patch
+from otel_openstack.pattern import Pattern
 
 LONGEST = 256
 """Characters of a route."""
@@ -138,8 +138,8 @@ _looked_up: ContextVar[list[tuple[Any, int, int]] | None] = ContextVar("otel_ope
 _pecan_routes = templates.Bound(1000)  # should a service's lookups be unlike all that are known, there is an end
 
 OK = 200
-_VERSION = re.compile(r"/v\d(\.\d{1,2})?/?")
-_FLASK_ARGUMENT = re.compile(r"<(?:[^<>:]*:)?([^<>]+)>")
+_VERSION = Pattern(r"/v\d(\.\d{1,2})?/?")
+_FLASK_ARGUMENT = Pattern(r"<(?:[^<>:]*:)?([^<>]+)>")
 _COLLECTION_ARGUMENTS = frozenset({"collection", "resource_name", "version"})
 
 

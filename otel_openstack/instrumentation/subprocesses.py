@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 import posix
-import shlex
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -130,6 +129,8 @@ def _system(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Arguments:
     command = args[0] if args else kwargs.get("command")
     if not isinstance(command, str | bytes | os.PathLike):
         return args, kwargs
+    import shlex  # for the few services that use a shell
+
     own = _relevant(_environ())
     first = ""
     for name, value in inheritance.changes(own, own).items():

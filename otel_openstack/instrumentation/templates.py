@@ -11,19 +11,20 @@ the number of different templates (`Bound`).
 from __future__ import annotations
 
 import functools
-import re
+
+from otel_openstack.pattern import Pattern
 
 LONGEST = 256
 """Characters of a path that are looked at; a longer path has no template."""
 
-_LITERAL = re.compile(r"[a-z][a-z_-]{0,39}|v\d{1,2}(?:\.\d{1,2})?|OS-[A-Z0-9-]{1,24}|\{\w{1,40}\}")
-_WORDY_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f-]{4,}|[a-f]{8,}")
-_COLLECTION = re.compile(r"[a-z_-]{2,}[^su\W]s")
+_LITERAL = Pattern(r"[a-z][a-z_-]{0,39}|v\d{1,2}(?:\.\d{1,2})?|OS-[A-Z0-9-]{1,24}|\{\w{1,40}\}")
+_WORDY_ID = Pattern(r"[0-9a-f]{8}-[0-9a-f-]{4,}|[a-f]{8,}")
+_COLLECTION = Pattern(r"[a-z_-]{2,}[^su\W]s")
 _BELOW_COLLECTION = frozenset({
     "action", "actions", "config", "default", "defaults", "detail", "details", "members", "power", "provision",
     "root", "statistics", "summary", "tags",
 })  # fmt: skip
-_SWIFT = re.compile(r"/v1(?:\.0)?/[A-Z]{1,16}_[^/]+(/[^/]+)?(/.+)?")
+_SWIFT = Pattern(r"/v1(?:\.0)?/[A-Z]{1,16}_[^/]+(/[^/]+)?(/.+)?")
 
 
 def literal(segment: str) -> bool:

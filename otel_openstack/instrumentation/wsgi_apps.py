@@ -15,10 +15,8 @@ from __future__ import annotations
 
 import functools
 import inspect
-import re
 import sys
 from collections.abc import Callable, Sequence
-from importlib.abc import MetaPathFinder
 from types import ModuleType
 from typing import Any
 
@@ -26,6 +24,7 @@ from otel_openstack import levels, resource
 from otel_openstack.instrumentation.wsgi import at_edge, serve
 from otel_openstack.levels import Level
 from otel_openstack.patching import Guard, Patch, guard, rewritten, when_imported
+from otel_openstack.pattern import Pattern
 
 Make = Callable[[Callable[..., Any], Guard], Callable[..., Any]]
 
@@ -101,13 +100,13 @@ PATCHES: tuple[Patch, ...] = (
     _patch("django.app", "django.core.handlers.wsgi", "WSGIHandler.__call__", _called),
 )
 
-_MODULE = re.compile(r"\w+(\.\w+)*\.wsgi(\.\w+)?|\w+(\.\w+)*\.\w*wsgi_app")
+_MODULE = Pattern(r"\w+(\.\w+)*\.wsgi(\.\w+)?|\w+(\.\w+)*\.\w*wsgi_app")
 _LIBRARIES = frozenset(
     {"cheroot", "django", "eventlet", "gunicorn", "oslo_middleware", "oslo_service", "paste", "waitress", "werkzeug"}
 )
 
 
-class _Watch(MetaPathFinder):
+class _Watch:
     """Sees the names of modules that are looked for, and has those that serve an application called back.
 
     It finds nothing itself: that is left to the finder of the post-import hooks, which comes after it.

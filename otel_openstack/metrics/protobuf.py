@@ -43,7 +43,8 @@ def varint(number: int) -> bytes:
 
 
 _KNOWN_LENGTHS = 2048
-_LENGTHS = [varint(number) for number in range(_KNOWN_LENGTHS)]
+# As `varint`, but every process computes them at its start.
+_LENGTHS = [bytes((n,)) for n in range(0x80)] + [bytes((n & 0x7F | 0x80, n >> 7)) for n in range(0x80, _KNOWN_LENGTHS)]
 
 
 def block(tag: bytes, payload: bytes) -> bytes:

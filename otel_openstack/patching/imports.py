@@ -9,11 +9,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Sequence
-from importlib.abc import Loader, MetaPathFinder
-from importlib.machinery import ModuleSpec
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from otel_openstack.patching.guard import guard
+
+if TYPE_CHECKING:  # it would bring archives and temporary files into every process
+    from importlib.abc import Loader
+    from importlib.machinery import ModuleSpec
 
 Callback = Callable[[ModuleType], None]
 
@@ -51,7 +54,7 @@ def _call(callback: Callback, module: ModuleType) -> None:
         callback(module)
 
 
-class _Finder(MetaPathFinder):
+class _Finder:
     """Finds watched modules through the other finders and puts a loader round theirs."""
 
     def __init__(self) -> None:
@@ -69,7 +72,7 @@ class _Finder(MetaPathFinder):
         finally:
             self._busy.name = None
         if spec is not None and spec.loader is not None and hasattr(spec.loader, "exec_module"):
-            spec.loader = _Loader(spec.loader)
+            spec.loader = _Loader(spec.loader)  # type: ignore[assignment]
         return spec
 
     def _ask_others(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None) -> ModuleSpec | None:
@@ -83,7 +86,7 @@ class _Finder(MetaPathFinder):
         return None
 
 
-class _Loader(Loader):
+class _Loader:
     """Loads with the module's own loader, puts that back in its place, then runs the callbacks."""
 
     def __init__(self, loader: Loader) -> None:

@@ -39,7 +39,8 @@ _watchers: list[Callable[[], None]] = []
 
 def note(name: str, state: State, reason: str = "") -> None:
     """Record the state of the patch called `name`."""
-    _entries[name] = Entry(name, state, scrub.text(reason[:LONGEST]))
+    # What a patch waits for is a text of ours, there for every one of them at each start of a process.
+    _entries[name] = Entry(name, state, reason if state is State.WAITING else scrub.text(reason[:LONGEST]))
 
 
 def aside(name: str, reason: str) -> None:

@@ -18,8 +18,12 @@ PATH = "PYTHONPATH"
 PREFIX = "OTEL_"
 MARK = "_OTEL_OPENSTACK_ORIGIN"  # effective user : process that is measured, 0 if none yet : entry of PYTHONPATH
 LAUNCHER = "opentelemetry-instrument"
-# The launcher's entry in PYTHONPATH, wherever it is installed.
-DIRECTORY = os.path.join("opentelemetry", "instrumentation", "auto_instrumentation")
+# The launcher's entry in PYTHONPATH, wherever it is installed, and the one that is there for it where we are chosen.
+OWN_DIRECTORY = "auto_instrumentation"
+DIRECTORIES = (
+    os.path.join("opentelemetry", "instrumentation", "auto_instrumentation"),
+    os.path.join("otel_openstack", OWN_DIRECTORY),
+)
 # What Python runs with -c where multiprocessing starts a worker with a new interpreter, and not its resource tracker.
 WORKERS = ("from multiprocessing.spawn import", "from multiprocessing.forkserver import")
 
@@ -102,7 +106,7 @@ def is_itself(command: Sequence[str]) -> bool:
 
 def by_launcher(environ: Mapping[str, str]) -> bool:
     """Return whether Python programs with this environment are measured because of PYTHONPATH."""
-    return any(entry.endswith(DIRECTORY) for entry in _entries(environ.get(PATH)))
+    return any(entry.endswith(DIRECTORIES) for entry in _entries(environ.get(PATH)))
 
 
 def is_ours(name: str) -> bool:
@@ -154,7 +158,7 @@ def _without_the_launchers(given: Mapping[str, str], own: Mapping[str, str]) -> 
     for entry in _entries(given.get(PATH)):
         if entry == added:
             added = ""  # once: whoever has it twice has put it there too
-        elif not entry.endswith(DIRECTORY):
+        elif not entry.endswith(DIRECTORIES):
             yield entry
 
 

@@ -17,6 +17,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from otel_openstack.pattern import Pattern
 from otel_openstack.scrub import errors, sql
 from otel_openstack.scrub.masks import MASK, MAY_BE_CUT, NAMES, masked
 
@@ -96,8 +97,8 @@ URLS = frozenset({
 })  # fmt: skip
 STATEMENTS = frozenset({"db.statement", "db.query.text"})
 
-_HIDDEN_KEY = re.compile(rf"{NAMES}|^db\.(?:query|operation|statement)\.parameter|\.(?:body|payload)$", re.IGNORECASE)
-_OPTION = re.compile(rf"--?[\w-]*{NAMES}[\w-]*", re.IGNORECASE)
+_HIDDEN_KEY = Pattern(rf"{NAMES}|^db\.(?:query|operation|statement)\.parameter|\.(?:body|payload)$", re.IGNORECASE)
+_OPTION = Pattern(rf"--?[\w-]*{NAMES}[\w-]*", re.IGNORECASE)
 
 
 def _urls(value: Any) -> Any:

@@ -5,11 +5,12 @@ from __future__ import annotations
 
 import re
 
+from otel_openstack.pattern import Pattern
 from otel_openstack.scrub.masks import MASK
 
 # oslo.messaging's RemoteError, and the classes that it makes of known exceptions: their message holds a traceback.
-_REMOTE = re.compile(r"(?:Remote error: |_Remote: )")
-_REMOTE_TYPE = re.compile(r"[\w.]{1,200}")
+_REMOTE = Pattern(r"(?:Remote error: |_Remote: )")
+_REMOTE_TYPE = Pattern(r"[\w.]{1,200}")
 _TRACEBACK = "Traceback (most recent call last)"
 
 
@@ -47,9 +48,9 @@ _BETWEEN = (
 _BARE = ("Duplicate entry ", ")=(")  # a value follows whether its end is there or not
 # A quoted text in a database's message: kept after a word that says it is a name, a value everywhere else.
 # An apostrophe within a word is none: "Can't connect to MySQL server on 'host'".
-_QUOTED = re.compile(r"(?:(?<=\b[bunx])|(?<![\w\\]))(\\*)'(?:.*?(?<!\\)\1'(?!\w)|.*)", re.DOTALL | re.IGNORECASE)
-_DOUBLE_QUOTED = re.compile(r"(?<=: )\"[^\"]*(?:\"|\Z)|(?<=near )\"[^\"]*(?:\"|\Z)")
-_WORD_BEFORE = re.compile(r"(\w+)[\s:=\\]*\Z")
+_QUOTED = Pattern(r"(?:(?<=\b[bunx])|(?<![\w\\]))(\\*)'(?:.*?(?<!\\)\1'(?!\w)|.*)", re.DOTALL | re.IGNORECASE)
+_DOUBLE_QUOTED = Pattern(r"(?<=: )\"[^\"]*(?:\"|\Z)|(?<=near )\"[^\"]*(?:\"|\Z)")
+_WORD_BEFORE = Pattern(r"(\w+)[\s:=\\]*\Z")
 _NAMED = frozenset({
     "table", "column", "key", "index", "constraint", "database", "function", "field", "user", "view", "relation",
 })  # fmt: skip

@@ -6,11 +6,13 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 
+from otel_openstack.pattern import Pattern
+
 MASK = "***"
 MAY_BE_CUT = 250
 """Characters from which on a text may be the beginning of a longer one, so that it ends in the middle of a secret."""
 
-Table = tuple[tuple[str, re.Pattern[str], str | Callable[[re.Match[str]], str]], ...]
+Table = tuple[tuple[str, Pattern, str | Callable[[re.Match[str]], str]], ...]
 
 # What names a secret, within a longer name or as a word of its own.
 NAMES = (
@@ -20,15 +22,15 @@ NAMES = (
 )
 
 # User and password: up to the last @ before the path, for there may be several hosts, each with its own.
-_USER = re.compile(r"://[^\s/?#'\"<>]*@")
+_USER = Pattern(r"://[^\s/?#'\"<>]*@")
 # The same with a slash or a question mark in the password; not host:port/path.
-_ODD_USER = re.compile(r"(://|(?<=\w),)[^\s/?#@:,'\"<>]{0,128}:(?!\d{1,5}(?:[/?#\s'\",)\]]|\Z))[^\s'\"<>]{0,256}@")
-_CUT_ODD_USER = re.compile(_ODD_USER.pattern.removesuffix("@") + r"\Z")
-_CUT_USER = re.compile(r"://[^\s/?#'\"<>]+\Z")
-_PARAMETER = re.compile(r"([?&][\w.~%\[\]-]{1,64}=)[^\s&#'\"<>\\)\]]+")
+_ODD_USER = Pattern(r"(://|(?<=\w),)[^\s/?#@:,'\"<>]{0,128}:(?!\d{1,5}(?:[/?#\s'\",)\]]|\Z))[^\s'\"<>]{0,256}@")
+_CUT_ODD_USER = Pattern(_ODD_USER.pattern.removesuffix("@") + r"\Z")
+_CUT_USER = Pattern(r"://[^\s/?#'\"<>]+\Z")
+_PARAMETER = Pattern(r"([?&][\w.~%\[\]-]{1,64}=)[^\s&#'\"<>\\)\]]+")
 
 # The name, maybe quoted, and what separates it from its value; of a quoted one also a comma: ('X-Auth-Token', 'x').
-_PAIR = re.compile(
+_PAIR = Pattern(
     rf"({NAMES}[\w.-]{{0,40}}(?:\\*['\"]\]?\s{{0,4}}(?:=>|[=:,])|\s{{0,4}}(?:=>|[=:]|%3[ad]))\s{{0,4}}"
     r"(?:[bu](?=\\*['\"]))?)"
     # The value: quoted, with or without an end; in brackets; or a word.
@@ -36,16 +38,16 @@ _PAIR = re.compile(
     re.IGNORECASE | re.DOTALL,
 )
 _PAIR_WORDS = ("pass", "pswd", "pwd", "secret", "token", "credential", "key", "sig", "auth", "cookie", "x-amz", "temp_")
-_XML = re.compile(rf"(<[\w:]{{0,40}}{NAMES}[\w:]{{0,40}}>)[^<]+", re.IGNORECASE)
-_ARGUMENT = re.compile(rf"((?<![\w-])--[\w-]{{0,40}}?{NAMES}[\w-]{{0,40}}\s{{1,4}})[^\s'\"-][^\s'\"]*", re.IGNORECASE)
-_COOKIE = re.compile(r"(cookie\\*['\"]?\s{0,4}[:=]\s{0,4})[^\n'\"]+", re.IGNORECASE)
-_SCHEME = re.compile(r"\b((?:bearer|basic|digest)\s{1,4})[\w+/=.:~-]{6,}", re.IGNORECASE)
-_FERNET = re.compile(r"gAAAA[\w-]*(?:=|%3[Dd])*")
-_JWT = re.compile(r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}")
-_TOKEN_ID = re.compile(
+_XML = Pattern(rf"(<[\w:]{{0,40}}{NAMES}[\w:]{{0,40}}>)[^<]+", re.IGNORECASE)
+_ARGUMENT = Pattern(rf"((?<![\w-])--[\w-]{{0,40}}?{NAMES}[\w-]{{0,40}}\s{{1,4}})[^\s'\"-][^\s'\"]*", re.IGNORECASE)
+_COOKIE = Pattern(r"(cookie\\*['\"]?\s{0,4}[:=]\s{0,4})[^\n'\"]+", re.IGNORECASE)
+_SCHEME = Pattern(r"\b((?:bearer|basic|digest)\s{1,4})[\w+/=.:~-]{6,}", re.IGNORECASE)
+_FERNET = Pattern(r"gAAAA[\w-]*(?:=|%3[Dd])*")
+_JWT = Pattern(r"eyJ[\w-]{8,}(?:\.[\w-]*){0,2}")
+_TOKEN_ID = Pattern(
     r"(token[^\n]{0,24}?)(?<![0-9a-f-])(?:[0-9a-f]{32}|[0-9a-f]{8}-[0-9a-f-]{27}|[0-9a-f-]{8,36}\Z)", re.IGNORECASE
 )
-_PRIVATE_KEY = re.compile(r"(BEGIN [A-Z ]{0,20}PRIVATE KEY).*?(?:END [A-Z ]{0,20}PRIVATE KEY-*|\Z)", re.DOTALL)
+_PRIVATE_KEY = Pattern(r"(BEGIN [A-Z ]{0,20}PRIVATE KEY).*?(?:END [A-Z ]{0,20}PRIVATE KEY-*|\Z)", re.DOTALL)
 
 
 def _mask_pair(match: re.Match[str]) -> str:
@@ -82,7 +84,7 @@ def masked(value: str) -> str:
     if len(value) >= MAY_BE_CUT and "://" in value:
         value = _CUT_ODD_USER.sub(rf"\1{MASK}", _CUT_USER.sub(f"://{MASK}", value))
     lower = value.lower()
-    done: re.Pattern[str] | None = None
+    done: Pattern | None = None
     for hint, pattern, change in _WORD_MASKS:
         if pattern is not done and hint in lower:
             value, done = pattern.sub(change, value), pattern

@@ -5,7 +5,9 @@ from __future__ import annotations
 
 import re
 
-_LITERAL = re.compile(
+from otel_openstack.pattern import Pattern
+
+_LITERAL = Pattern(
     r"(?P<name>`[^`]*(?:`|\Z))|/\*.*?(?:\*/|\Z)|--[^\n]*"
     r"|'(?:[^']|'')*(?:'|\Z)|\"(?:[^\"]|\"\")*(?:\"|\Z)|\$(\w{0,40})\$.*?(?:\$\2\$|\Z)|(?<![\w.$:@%])\d[\w.]*",
     re.DOTALL,

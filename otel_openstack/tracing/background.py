@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-import re
 import threading
 
 from otel_openstack import resource
+from otel_openstack.pattern import Pattern
 
 # uuids and hexadecimal ids first, then numbers with the separator before them: "Thread-12 (run)" -> "Thread (run)".
-_VARYING = re.compile(r"[-_ ]?\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|[-_:# ]?(?:0x[0-9a-fA-F]+|\d+)")
+_VARYING = Pattern(r"[-_ ]?\b[0-9a-fA-F]{8}(?:-[0-9a-fA-F]{4}){3}-[0-9a-fA-F]{12}\b|[-_:# ]?(?:0x[0-9a-fA-F]+|\d+)")
 
 _serving = False
 

@@ -164,10 +164,9 @@ def test_what_the_line_says_repairs_it(tmp_path, environment, removed):
     if removed:
         pip(environment.python, "uninstall", "-y", "opentelemetry-instrumentation-oslo-service")
     run = environment.run(tmp_path, BACKEND="threading")
-    assert run.done.returncode == 0, run.done.stderr
-    assert run.said[0] == "42"
+    assert_measured(run)  # by our own file; those that need the launcher's are not
     (line,) = lines_of_ours(run)
-    assert ("services start unmeasured" in line) == removed
+    assert ("starts unmeasured" in line) == removed
     environment.obey(line)
     run = environment.run(tmp_path, BACKEND="threading")
     assert_measured(run)
