@@ -17,7 +17,8 @@ FRAGMENTS = (
     ("to-statsd.yaml",), ("to-dogstatsd.yaml",), ("to-otlp.yaml",), ("to-jaeger.yaml",), ("to-files.yaml",),
     ("to-prometheus.yaml",), ("to-prometheus.yaml", "to-prometheus-remote-write.yaml"),
     ("to-prometheus.yaml", "to-prometheus-otlp.yaml"), ("to-otlp.yaml", "to-otlp-tls.yaml"),
-    ("to-otlp.yaml", "to-otlp-persistent.yaml"),
+    ("to-otlp.yaml", "to-otlp-persistent.yaml"), ("to-otlp.yaml", "to-two-gateways.yaml"),
+    ("to-otlp.yaml", "to-otlp-tls.yaml", "to-two-gateways.yaml", "to-two-gateways-tls.yaml"),
 )  # fmt: skip
 
 
@@ -86,7 +87,8 @@ def validate(tmp_path_factory):
 @pytest.mark.parametrize("base", BASES)
 def test_configurations_are_valid_alone_and_with_everything(base, validate):
     validate(base)
-    exclusive = {"to-otlp-tls.yaml", "to-otlp-persistent.yaml"}  # each replaces the list of extensions
+    # Each replaces the list of extensions, or needs it.
+    exclusive = {"to-otlp-tls.yaml", "to-otlp-persistent.yaml", "to-two-gateways-tls.yaml"}
     validate(base, *dict.fromkeys(name for names in FRAGMENTS for name in names if name not in exclusive))
 
 

@@ -30,7 +30,7 @@ EVERYWHERE = (
 # A role, the fragments of its environment file (None: as it is shipped), and more of its environment.
 STARTS = (
     ("agent", None, {}),
-    ("agent", ("to-otlp.yaml", "to-otlp-tls.yaml"), TLS),
+    ("agent", ("to-otlp.yaml", "to-otlp-tls.yaml", "to-two-gateways.yaml", "to-two-gateways-tls.yaml"), TLS),
     ("agent", ("to-otlp.yaml", "to-otlp-persistent.yaml"), {}),
     ("agent", EVERYWHERE, {}),
     ("gateway", None, {}),
