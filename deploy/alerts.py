@@ -176,9 +176,9 @@ PROCESSES = Group(
             "{{ $value | humanizePercentage }} of its workers are busy.",
         ),
         Alert(
-            "PoolTimeouts", "warning", _risen('openstack.pool.timeouts{openstack.pool.type="connection"}', "10m", "job", "openstack.pool.name") + " > 0", "",
-            "{{ $labels.job }}: {{ $value | humanize }} waits for a connection of {{ $labels.openstack_pool_name }} timed out",
-            "The pool was full for as long as the wait was allowed to last.",
+            "PoolTimeouts", "warning", _risen('openstack.pool.timeouts{openstack.pool.type!="green"}', "10m", "job", "openstack.pool.name") + " > 5", "",
+            "{{ $labels.job }}: {{ $value | humanize }} waits for the pool {{ $labels.openstack_pool_name }} timed out in 10 minutes",
+            "Its workers or connections were busy for longer than the wait was allowed to last.",
         ),
         Alert(
             "LockWaitLong", "warning", "job:openstack_lock_wait:p95_5m > 5", "10m",

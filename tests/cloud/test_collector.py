@@ -19,8 +19,8 @@ TIMES = re.compile(r'"((?:startT|t)imeUnixNano)": ?"(\d{19})"')
 BY_METRIC = 'exporters: {statsd: {prefix: "", names: {default: "{metric}"}}}\n'
 
 
-def batches(run):
-    for path in sorted(run.otlp.iterdir()):
+def batches(run, kept="otlp"):
+    for path in sorted((run.directory / kept).iterdir()):
         yield from (line for line in path.read_text().splitlines() if '"resourceMetrics"' in line)
 
 
