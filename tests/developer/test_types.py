@@ -34,9 +34,6 @@ class Manager:
     @property
     @timed("a")
     def size(self) -> int: ...
-    @timed("a")
-    @property
-    def other(self) -> str: ...
 reveal_type(function)
 reveal_type(generator)
 reveal_type(coroutine)
@@ -44,7 +41,6 @@ reveal_type(stream)
 reveal_type(Manager().method)
 reveal_type(Manager.build)
 reveal_type(Manager().size)
-reveal_type(Manager().other)
 reveal_type(deep)
 function("wrong")
 function(1, keys="")
@@ -54,14 +50,13 @@ with timed("a", values={"b": 1}) as block:
 """
 
 REVEALED = [
-    "def (x: int, *, key: str = ...) -> list[str]",
+    "def (x: int, *, key: str =) -> list[str]",
     "def (x: int) -> Iterator[int]",
     "def (x: int) -> Coroutine[Any, Any, bytes]",
     "def (x: int) -> AsyncIterator[int]",
     "def (x: int) -> float",
     "def (x: int) -> Manager",
     "int",
-    "str",
     "bool",
 ]
 ERRORS = ["arg-type", "call-arg", "attr-defined"]
@@ -76,6 +71,6 @@ def test_mypy_sees_the_functions_own_types(tmp_path):
     revealed = re.findall(r'Revealed type is "(.*)"', done.stdout)
     # Releases differ in how they write names and defaults.
     plain = [re.sub(r"\b(?:builtins|typing|collections\.abc|service)\.", "", text) for text in revealed]
-    plain = [re.sub(r"= (?:\.\.\.|\"\"|'')", "= ...", text).replace("key: str =", "key: str =") for text in plain]
+    plain = [text.replace(" = ...", " =") for text in plain]
     assert plain == REVEALED, done.stdout
     assert re.findall(r"error: .*\[([a-z-]+)\]", done.stdout) == ERRORS, done.stdout
