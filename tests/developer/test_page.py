@@ -20,7 +20,7 @@ def test_the_examples_run(tmp_path):
     (tmp_path / "telemetry.yaml").write_text(examples("yaml")[0])
     (tmp_path / "test_shop.py").write_text("\n".join(examples("python")))
     environment = {key: value for key, value in os.environ.items() if not key.startswith("OTEL_")}
-    for level in ("basic", "deep", "off"):
+    for level in ("deep", "off"):
         command = [sys.executable, "-W", "error", "-m", "pytest", "-q", "-p", "no:cacheprovider", "test_shop.py"]
         done = subprocess.run(
             command if level != "off" else [sys.executable, "-O", "-W", "error", "test_shop.py"],
