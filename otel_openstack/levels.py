@@ -8,6 +8,7 @@ whether it works now.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from enum import IntEnum
 
@@ -71,7 +72,8 @@ def possible(level: Level | str, group: str | None = None, name: str | None = No
 def nothing_possible() -> bool:
     """Return whether the process cannot measure anything, by whatever name."""
     chosen = settings.get()
-    return max([_highest(chosen), *map(_level, chosen.levels.values())]) is Level.OFF
+    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
+    return disabled or max([_highest(chosen), *map(_level, chosen.levels.values())]) is Level.OFF
 
 
 def move(level: Level | str) -> bool:

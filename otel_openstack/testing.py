@@ -179,6 +179,7 @@ def recording(chosen: settings.Settings | None = None) -> Iterator[Telemetry]:
     levels.tell()
     background.restart()
     events.queue.clear()
+    events.wanted, wanted = True, events.wanted
     metrics.reset()
     provider = TracerProvider(sampler=ALWAYS_ON)
     restore = _set_global(provider)
@@ -188,6 +189,7 @@ def recording(chosen: settings.Settings | None = None) -> Iterator[Telemetry]:
         restore()
         provider.shutdown()
         events.queue.clear()
+        events.wanted = wanted
         settings.use(None)
         levels.tell()
         metrics.reset()

@@ -30,6 +30,21 @@ REQUEST = (("openstack.request_id", "request_id"), ("openstack.global_request_id
 Given = tuple[Any, ...]
 
 
+class NoSpan:
+    """Stands for a span that there is not."""
+
+    def attach(self) -> None:
+        """Do nothing."""
+
+    detach = attach
+
+    def finish(self, error: BaseException | None = None, attributes: Any = None) -> None:
+        """Do nothing."""
+
+
+NO_SPAN = NoSpan()
+
+
 class Bound:
     """What all kinds share."""
 
@@ -39,7 +54,7 @@ class Bound:
     def __init__(self, part: Part, entry: Entry) -> None:
         self.part = part
         self.name = part.name
-        self.level = Level[(part.level or entry.level).upper()]
+        self.level = level_of(part, entry)
         self.keys: tuple[str, ...] = ()
         """Attributes of the inputs, then of the outputs."""
         self._declare(_allowed(part, entry))
@@ -189,12 +204,14 @@ class Traced(Bound):
         super().__init__(part, entry)
         self._kind = SpanKind[entry.span_kind.upper()]
 
-    def begin(self, *given: Any) -> tracing.Operation:
+    def begin(self, *given: Any) -> tracing.Operation | NoSpan:
         """Begin the span."""
         return self.begin_with(self._attributes(given))
 
-    def begin_with(self, attributes: Mapping[str, Any]) -> tracing.Operation:
+    def begin_with(self, attributes: Mapping[str, Any]) -> tracing.Operation | NoSpan:
         """Begin the span with these attributes."""
+        if isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):
+            return NO_SPAN  # nobody traces in this process
         present = {key: value for key, value in attributes.items() if value is not None}
         return tracing.child(SCOPE, self.name, self._kind, present)
 
@@ -223,10 +240,16 @@ def bind(part: Part) -> Bound | None:
     """
     kind, registered, instrument = CLASSES[part.kind]
     entry = names.find(registered, part.name, instrument)
-    level = Level[(part.level or entry.level).upper()]
+    level = level_of(part, entry)
     if not entry.usable or not parts.possible(level, part.name):
         return None
     return kind(part, entry)
+
+
+def level_of(part: Part, entry: Entry) -> Level:
+    """Return the registry's level, or the part's own where that is deeper."""
+    own = Level[entry.level.upper()]
+    return own if part.level is None else max(own, Level[part.level.upper()])
 
 
 def numeric(value: Any) -> float | None:

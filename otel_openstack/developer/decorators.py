@@ -87,7 +87,7 @@ class timed(Measurement):  # noqa: N801 (a decorator)
         name: of a histogram in a registry file.
         attributes: attribute of the instrument -> expression, such as `{"flavor": "instance.flavor.name"}`.
         values: attribute -> constant.
-        level: basic, detailed or deep, instead of the registry's.
+        level: detailed or deep, where it is to be deeper than the registry says.
 
     """
 
@@ -112,7 +112,7 @@ class counted(Measurement):  # noqa: N801
         attributes: attribute of the instrument -> expression.
         number: expression of what is added instead of 1, such as `len(result)` or `size`; nothing where it is absent.
         values: attribute -> constant.
-        level: basic, detailed or deep, instead of the registry's.
+        level: detailed or deep, where it is to be deeper than the registry says.
 
     """
 
@@ -138,7 +138,7 @@ class event(Measurement):  # noqa: N801
         attributes: attribute -> expression.
         phases: which of start, end and error.
         values: attribute -> constant.
-        level: basic, detailed or deep, instead of the registry's.
+        level: detailed or deep, where it is to be deeper than the registry says.
 
     """
 
@@ -166,7 +166,7 @@ class traced(Measurement):  # noqa: N801
         name: of a span in a registry file (its id, without `span.`).
         attributes: attribute -> expression.
         values: attribute -> constant.
-        level: basic, detailed or deep, instead of the registry's.
+        level: detailed or deep, where it is to be deeper than the registry says.
 
     """
 

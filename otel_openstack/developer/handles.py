@@ -154,7 +154,7 @@ class _Deep:
 
 def deep() -> Any:
     """Return the flag: the constant False where the level can never become deep in this process."""
-    return _Deep() if __debug__ and levels.possible(Level.DEEP) else False
+    return _Deep() if __debug__ and levels.possible(Level.DEEP) and not levels.nothing_possible() else False
 
 
 def _instrument(name: str, kind: str) -> Any:

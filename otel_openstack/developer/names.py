@@ -114,10 +114,13 @@ def _unknown(kind: str, name: str) -> str:
 
 
 def _read_files() -> None:
+    """Read what is new. Two threads may read the same file at a time: that is no harm, as a lock could be."""
     for path in (*_paths, *settings.get().registry_files):
         if path not in _read:
-            _read.add(path)
-            _read_file(path)
+            try:
+                _read_file(path)
+            finally:
+                _read.add(path)
 
 
 def _read_file(path: str) -> None:
@@ -155,14 +158,13 @@ def _take(group: Group) -> None:
     kind, name = _name(data)
     if not name:
         return  # attributes
-    if (kind, name) in _entries or _ours(kind, name) is not None:
-        raise group.fail("metric_name" if kind == "metric" else "name", f"{name} is there already")
     attributes = tuple(item.get("ref") or item["id"] for item in data.get("attributes", ()))
     extras = data.get("annotations", {})
     model = _model(data, attributes) if kind == "metric" else None
-    _entries[kind, name] = Entry(
-        name, extras.get("level", "basic"), attributes, model, data.get("span_kind", "internal")
-    )
+    entry = Entry(name, extras.get("level", "basic"), attributes, model, data.get("span_kind", "internal"))
+    if _entries.get((kind, name), entry) != entry or _ours(kind, name) is not None:
+        raise group.fail("metric_name" if kind == "metric" else "name", f"{name} is there already, and is another")
+    _entries[kind, name] = entry
 
 
 def _disable(group: Group) -> None:

@@ -23,7 +23,7 @@ class Part(NamedTuple):
     number: of counted, the expression of what is added instead of 1.
     phases: of event, which of start, end and error are told.
     only_errors: nothing but calls that raise is measured (not for traced).
-    level: instead of the registry's.
+    level: a deeper one than the registry's.
     """
 
     kind: str

@@ -77,12 +77,12 @@ def bounded(value: Any) -> Plain:
     if kind is bool:
         return value  # type: ignore[no-any-return]
     bases = _mro(kind)
-    if str in bases:
+    if _among(str, bases):
         return str.__getitem__(value, slice(LONGEST_VALUE))
-    if int in bases:
+    if _among(int, bases):
         number = int.__add__(value, 0)
         return number if int.bit_length(number) <= INT64 else None
-    if float in bases:
+    if _among(float, bases):
         real = float.__add__(value, 0.0)
         return real if math.isfinite(real) else None
     return None
@@ -101,10 +101,10 @@ def _getter(kind: type, name: str) -> Getter:
     bases = _mro(kind)
     if name == "__class__":
         return type
-    if type in bases:
+    if _among(type, bases):
         return _of_class(name)
     found, base = _lookup(bases, name)
-    if isinstance(found, MemberDescriptorType) or _is(type(found), "_collections", "_tuplegetter"):
+    if type(found) is MemberDescriptorType or _is(type(found), "_collections", "_tuplegetter"):
         return _slot(found, kind)
     key = _key(found, bases, name)
     if key is None:
@@ -130,6 +130,11 @@ def _lookup(bases: tuple[type, ...], name: str) -> tuple[Any, type | None]:
         if name in namespace:
             return namespace[name], base
     return ABSENT, None
+
+
+def _among(kind: type, bases: tuple[type, ...]) -> bool:
+    """Whether `kind` itself is there; `in` would ask metaclasses, as `isinstance` asks an object for its class."""
+    return any(base is kind for base in bases)
 
 
 def _has(value: Any, method: str) -> bool:
@@ -161,7 +166,7 @@ def _is_mapped(found: Any) -> bool:
 def _held(bases: tuple[type, ...], name: str, default: Any = ABSENT) -> Getter:
     """Return what takes `name` out of the instance's `__dict__`, if that is the interpreter's own."""
     descriptor, _ = _lookup(bases, "__dict__")
-    if not isinstance(descriptor, GetSetDescriptorType | MemberDescriptorType):
+    if not _among(type(descriptor), (GetSetDescriptorType, MemberDescriptorType)):
         return _absent if default is ABSENT else lambda _: default
     holder = descriptor.__get__
 
@@ -206,7 +211,7 @@ def _container(kind: type, method: str, bases: tuple[type, ...]) -> Any:
         if len(_containers) >= MOST_KNOWN:
             _containers.clear()
         lineage = _mro(kind)
-        base = next((base for base in bases if base in lineage), None)
+        base = next((base for base in bases if _among(base, lineage)), None)
         own = base is not None and _lookup(lineage, method)[0] is _namespace(base).get(method)
         known = _containers[id(kind), method] = (kind, base if own else None)
     return known[1]

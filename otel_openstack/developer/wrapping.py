@@ -23,14 +23,13 @@ from typing import Any
 from otel_openstack import levels
 from otel_openstack.developer import parts as declared
 from otel_openstack.developer import problems, reading, signatures, sources
-from otel_openstack.developer.binding import Bound, Measured, Told, Traced, bind
+from otel_openstack.developer.binding import NO_SPAN, Bound, Measured, Told, Traced, bind
 from otel_openstack.developer.expressions import CONTEXT, Expression, reader
 from otel_openstack.developer.parts import Part
 from otel_openstack.developer.sources import Work
 from otel_openstack.patching import guard
 from otel_openstack.patching.patch import release
 from otel_openstack.runtime import process, switch
-from otel_openstack.tracing import Operation
 
 MARK = "_otel_openstack"
 """The attribute of a wrapper that holds its site."""
@@ -167,7 +166,7 @@ class _Writer:
         ends += [self._finished(bound, spans[bound]) for bound in reversed(list(spans))]
         failed = f"failed{'_'.join(str(self._number(bound)) for bound in self._active)}"
         self._let(failed, self._failure(list(spans)))
-        self._let("none", _NO_SPAN)
+        self._let("none", NO_SPAN)
         variables = list(self._inputs.values())
         empty = [f"{' = '.join(variables)} = None"] if variables else []
         empty += [f"{span} = _otel_none" for span in spans.values()]
@@ -272,19 +271,6 @@ class _Writer:
         self._names[f"_otel_{name}"] = value
 
 
-class _NoSpan:
-    """Stands for a span that could not be begun."""
-
-    def attach(self) -> None:
-        """Do nothing."""
-
-    detach = attach
-
-    def finish(self, error: BaseException | None = None, attributes: Any = None) -> None:
-        """Do nothing."""
-
-
-_NO_SPAN: Operation | _NoSpan = _NoSpan()
 _sites: dict[int, weakref.ref[Site]] = {}
 
 

@@ -57,7 +57,7 @@ def _cleaned(attributes: Mapping[str, Any]) -> dict[str, Any]:
 
 
 queue = Queue(account("logs"), MOST_BYTES, lambda: worker.wake("logs"))
-wanted = True
+wanted = False
 """Whether anybody exports events; nothing is queued for nobody."""
 
 

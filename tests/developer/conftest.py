@@ -1,0 +1,26 @@
+# SPDX-License-Identifier: Apache-2.0
+"""A registry file of a developer, read anew for each test."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from otel_openstack.developer import blocks, names, problems
+
+FILE = Path(__file__).parent / "telemetry.yaml"
+
+names.add(str(FILE))  # as a package does when it is imported, before its modules decorate anything
+
+
+@pytest.fixture(autouse=True)
+def project():
+    names.forget()
+    blocks.forget()
+    problems.found.clear()
+    names.add(str(FILE))
+    yield
+    names.forget()
+    blocks.forget()
+    problems.found.clear()
