@@ -30,9 +30,7 @@ from otel_openstack.exporters.choose import Choices
 from otel_openstack.metrics import catalog
 from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
-from otel_openstack.patching import inventory
 from otel_openstack.patching.guard import resume, suspend
-from otel_openstack.patching.inventory import State
 from otel_openstack.patching.refusal import refused
 from otel_openstack.runtime import foreign_log, notices, process, stop, switch, worker
 from otel_openstack.tracing import TracerProvider, events
