@@ -226,7 +226,7 @@ TELEMETRY = Group(
         Alert(
             "CollectorRefusing", "critical",
             " or ".join(
-                f"sum by (instance) (rate(<otelcol_receiver_refused_{kind}_total>[5m])) > 0"
+                f"sum by (instance) (rate(<otelcol_receiver_refused_{kind}>[5m])) > 0"
                 for kind in ("spans", "metric_points", "log_records")
             ), "5m",
             "The collector at {{ $labels.instance }} refuses {{ $value | humanize }} items a second",
@@ -235,7 +235,7 @@ TELEMETRY = Group(
         Alert(
             "CollectorSendFailing", "warning",
             " or ".join(
-                f"sum by (instance, exporter) (rate(<otelcol_exporter_{how}_failed_{kind}_total>[5m])) > 0"
+                f"sum by (instance, exporter) (rate(<otelcol_exporter_{how}_failed_{kind}>[5m])) > 0"
                 for how in ("send", "enqueue") for kind in ("spans", "metric_points")
             ), "5m",
             "{{ $labels.exporter }} of the collector at {{ $labels.instance }} loses {{ $value | humanize }} items a second",
@@ -248,7 +248,7 @@ TELEMETRY = Group(
             "Its receiver takes less than comes in. When the queue is full, it drops.",
         ),
         Alert(
-            "StatsdDropping", "warning", "sum by (instance, exporter, reason) (rate(<otelcol_exporter_statsd_dropped_lines_total>[5m])) > 0", "5m",
+            "StatsdDropping", "warning", "sum by (instance, exporter, reason) (rate(<otelcol_exporter_statsd_dropped_lines>[5m])) > 0", "5m",
             "{{ $labels.exporter }} at {{ $labels.instance }} loses {{ $value | humanize }} lines a second: {{ $labels.reason }}",
             "The statsd server is away, or more comes than the rate limit lets through.",
         ),

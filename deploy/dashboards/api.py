@@ -51,7 +51,7 @@ DASHBOARD = Dashboard(
                 utilisation("openstack.wsgi.backlog.connection.count", "openstack.wsgi.backlog.connection.limit", "job", "server.port"),
                 why="A full queue makes clients wait seconds for a connection: more workers, or faster ones.",
             ),
-            panel("Connections that wait to be accepted", state("openstack.wsgi.backlog.connection.count", "job", "host.name"), why="Workers that share a socket each report its queue, so this is an upper bound."),
+            panel("Connections that wait to be accepted", state("openstack.wsgi.backlog.connection.count", "job", "host.name")),
             panel("Wait before the application, p95", quantile(0.95, "openstack.wsgi.request.time_in_queue", "job")),
             panel("Errors of input and output", rate("openstack.http.server.io.errors", "job", "openstack.http.io.phase", "error.type"), why="Clients that went away or were too slow, seen where a body is read or an answer sent."),
             panel("Time to read a body, p95", quantile(0.95, "openstack.http.server.request.receive.duration", "job")),

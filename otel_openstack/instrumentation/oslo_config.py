@@ -11,7 +11,7 @@ import weakref
 from typing import Any
 
 from otel_openstack import levels, settings
-from otel_openstack.patching import Patch
+from otel_openstack.patching import Patch, keep
 from otel_openstack.runtime import notices
 
 GROUP = "otel_openstack"
@@ -56,11 +56,12 @@ def move(level: str) -> None:
         notices.say("warning", str(refusal))
 
 
+HOOKS = (("parsed", "__call__"), ("mutated", "mutate_config_files"), ("reloaded", "reload_config_files"))
+
+for _name, _ in HOOKS:
+    keep(f"oslo_config.{_name}")  # a level that is asked for while everything is switched off counts later
+
 PATCHES: tuple[Patch, ...] = tuple(
     Patch(f"oslo_config.{name}", "oslo_config.cfg", f"ConfigOpts.{method}", hook=_FilesRead, lasting=True)
-    for name, method in (
-        ("parsed", "__call__"),
-        ("mutated", "mutate_config_files"),
-        ("reloaded", "reload_config_files"),
-    )
+    for name, method in HOOKS
 )

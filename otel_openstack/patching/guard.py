@@ -88,6 +88,8 @@ _guards: dict[str, Guard] = {}
 _retired: set[str] = set()
 _kept: set[str] = set()
 _muted: set[str] = set()
+_lasting: set[str] = set()
+_silent = False
 _suspended = False
 
 
@@ -117,8 +119,23 @@ def mute(name: str, muted: bool) -> None:
     found.on = found.failures < LIMIT and name not in _retired and _may_work(name)
 
 
+def last(name: str) -> None:
+    """Leave the guard called `name` at work whatever the level is: it measures nothing itself."""
+    _lasting.add(name)
+
+
+def silence(silent: bool) -> None:
+    """Let everything pass through while the level is off, also what is no patch or is made meanwhile."""
+    global _silent
+    _silent = silent
+    for name, found in tuple(_guards.items()):
+        found.on = found.failures < LIMIT and name not in _retired and _may_work(name)
+
+
 def _may_work(name: str) -> bool:
-    return name in _kept or not (_suspended or name in _muted)
+    if name in _kept:
+        return True
+    return not _suspended and (name in _lasting or not (_silent or name in _muted))
 
 
 def suspend() -> None:
@@ -139,8 +156,10 @@ def resume() -> None:
 
 def reset() -> None:
     """Forget all failures (tests)."""
+    global _silent
     _retired.clear()
     _muted.clear()
+    _silent = False
     for found in _guards.values():
         found.failures, found.on = 0, _may_work(found.name)
 

@@ -15,7 +15,7 @@ from otel_openstack import levels, settings
 from otel_openstack.levels import Level
 from otel_openstack.patching import inventory
 from otel_openstack.patching.fitness import unfit
-from otel_openstack.patching.guard import Guard, guard, mute
+from otel_openstack.patching.guard import Guard, guard, last, mute, silence
 from otel_openstack.patching.imports import when_imported
 from otel_openstack.patching.inventory import State
 from otel_openstack.runtime import switch
@@ -78,7 +78,9 @@ class Patch:
 
     def _follow_level(self) -> None:
         """Pass through while the level in force is below this patch's own."""
-        if not self.lasting:
+        if self.lasting:
+            last(self.name)
+        else:
             mute(self.name, not levels.active(self.level, self.group))
 
     def _refused(self) -> str:
@@ -148,6 +150,7 @@ _installed: list[Patch] = []
 def _level_moved() -> None:
     for patch in tuple(_installed):
         patch._follow_level()
+    silence(levels.current() is Level.OFF)
 
 
 levels.on_move(_level_moved)

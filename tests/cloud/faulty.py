@@ -120,7 +120,10 @@ def requests():
         start_response("503 Service Unavailable" if path == "/fails" else "200 OK", [("Content-Type", "text/plain")])
         return [b"x" * 1000]
 
-    server = wsgi.Server(("127.0.0.1", 0), application, numthreads=4)
+    deaf = socket.create_server(("127.0.0.1", 0), backlog=4)
+    waiting = [socket.create_connection(deaf.getsockname()) for _ in range(4)]
+    server = wsgi.Server(("127.0.0.1", 0), application, numthreads=8)
+    server.timeout = 1
     server.prepare()
     threading.Thread(target=server.serve, daemon=True).start()
     port = server.bind_addr[1]
@@ -131,15 +134,17 @@ def requests():
             connection.request("POST", path, b"body", {"X-Request-Start": f"t={time.time() - 0.2:.3f}"})
             connection.getresponse().read()
 
-    def goes_away():
+    def half(seconds):
         with socket.create_connection(("127.0.0.1", port), 5) as sock:
             sock.sendall(b"POST / HTTP/1.1\r\nHost: here\r\nContent-Length: 1000\r\n\r\nhalf")
+            time.sleep(seconds)
 
-    def many_fail():
-        for _ in range(5):
-            get("/fails")
+    def slow():
+        assert waiting
+        get("/slow")
 
-    return many_fail, lambda: get("/slow"), goes_away, lambda: refused(port)
+    # A client goes away; another is so slow that the server gives up.
+    return lambda: get("/fails"), slow, slow, lambda: half(0), lambda: half(2), lambda: refused(port)
 
 
 def refused(port):

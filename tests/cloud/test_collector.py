@@ -19,9 +19,9 @@ TIMES = re.compile(r'"((?:startT|t)imeUnixNano)": ?"(\d{19})"')
 BY_METRIC = 'exporters: {statsd: {prefix: "", names: {default: "{metric}"}}}\n'
 
 
-def batches(run, kept="otlp"):
+def batches(run, kept="otlp", kind="resourceMetrics"):
     for path in sorted((run.directory / kept).iterdir()):
-        yield from (line for line in path.read_text().splitlines() if '"resourceMetrics"' in line)
+        yield from (line for line in path.read_text().splitlines() if f'"{kind}"' in line)
 
 
 def counted(lines):

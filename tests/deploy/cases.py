@@ -148,12 +148,12 @@ CASES: dict[str, tuple[Case, ...]] = {
     "TelemetryHookFailing": (Case({HOOK: "_x5 1x20"}, {HOOK: "_x5 0x20"}, "10m", SERVICE | {"otel_openstack_patch_name": "wsgi.call"}),),
     "CollectorDown": (Case({f"up{{{OWN}}}": "0x20"}, {f"up{{{OWN}}}": "1x20", 'up{job="other",instance="x"}': "0x20"}, "10m", COLLECTOR | {"job": "otel-openstack-collector"}),),
     "CollectorRefusing": (
-        Case({f'otelcol_receiver_refused_metric_points_total{{{OWN},receiver="otlp"}}': "0+9x30"}, {f'otelcol_receiver_refused_metric_points_total{{{OWN},receiver="otlp"}}': "9x30"}, "20m", COLLECTOR),
-        Case({f'otelcol_receiver_refused_spans_total{{{OWN},receiver="otlp"}}': "0+9x30", f'otelcol_receiver_refused_metric_points_total{{{OWN},receiver="otlp"}}': "0x30"}, {}, "20m", COLLECTOR),
+        Case({f'otelcol_receiver_refused_metric_points{{{OWN},receiver="otlp"}}': "0+9x30"}, {f'otelcol_receiver_refused_metric_points{{{OWN},receiver="otlp"}}': "9x30"}, "20m", COLLECTOR),
+        Case({f'otelcol_receiver_refused_spans{{{OWN},receiver="otlp"}}': "0+9x30", f'otelcol_receiver_refused_metric_points{{{OWN},receiver="otlp"}}': "0x30"}, {}, "20m", COLLECTOR),
     ),
     "CollectorSendFailing": (
-        Case({f"otelcol_exporter_send_failed_spans_total{{{OWN},{SENT}}}": "0+9x30"}, {f"otelcol_exporter_send_failed_spans_total{{{OWN},{SENT}}}": "9x30"}, "20m", COLLECTOR | {"exporter": "otlp_http"}),
-        Case({f"otelcol_exporter_enqueue_failed_metric_points_total{{{OWN},{SENT}}}": "0+9x30"}, {}, "20m", COLLECTOR | {"exporter": "otlp_http"}),
+        Case({f"otelcol_exporter_send_failed_spans{{{OWN},{SENT}}}": "0+9x30"}, {f"otelcol_exporter_send_failed_spans{{{OWN},{SENT}}}": "9x30"}, "20m", COLLECTOR | {"exporter": "otlp_http"}),
+        Case({f"otelcol_exporter_enqueue_failed_metric_points{{{OWN},{SENT}}}": "0+9x30"}, {}, "20m", COLLECTOR | {"exporter": "otlp_http"}),
     ),
     "CollectorQueueFilling": (
         Case(
@@ -163,6 +163,6 @@ CASES: dict[str, tuple[Case, ...]] = {
         ),
     ),
     "StatsdDropping": (
-        Case({f'otelcol_exporter_statsd_dropped_lines_total{{{OWN},exporter="statsd",reason="write"}}': "0+9x30"}, {f'otelcol_exporter_statsd_dropped_lines_total{{{OWN},exporter="statsd",reason="write"}}': "9x30"}, "20m", COLLECTOR | {"exporter": "statsd", "reason": "write"}),
+        Case({f'otelcol_exporter_statsd_dropped_lines{{{OWN},exporter="statsd",reason="write"}}': "0+9x30"}, {f'otelcol_exporter_statsd_dropped_lines{{{OWN},exporter="statsd",reason="write"}}': "9x30"}, "20m", COLLECTOR | {"exporter": "statsd", "reason": "write"}),
     ),
 }  # fmt: skip

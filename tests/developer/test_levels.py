@@ -235,7 +235,7 @@ def test_what_has_a_level_of_its_own_is_bounded_by_a_move_down_only():
 def test_hooks_of_libraries_move_too(moving):
     import json
 
-    from otel_openstack.patching import Patch
+    from otel_openstack.patching import Patch, guard
 
     class Hook:
         def before(self, *args, **kwargs):
@@ -243,6 +243,7 @@ def test_hooks_of_libraries_move_too(moving):
 
         def finish(self, state, result, error): ...
 
+    beside = guard("test.beside")  # as a hook that is no patch has
     seen: list = []
     found = {
         level: Patch(f"test.{level}", "json", "dumps", Level[level.upper()], hook=Hook) for level in ("basic", "deep")
@@ -252,9 +253,14 @@ def test_hooks_of_libraries_move_too(moving):
         patch.install()
     try:
         json.dumps(1)
+        assert beside.on
         levels.move("off")
         json.dumps(2)
+        assert not beside.on
+        assert not guard("test.meanwhile").on
         levels.move("basic")
+        assert beside.on
+        assert guard("test.meanwhile").on
         json.dumps(3)
     finally:
         for patch in found.values():
