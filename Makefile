@@ -4,7 +4,7 @@
 # make coexist    the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
 # make collector  the OpenTelemetry Collector with a statsd exporter, into .cache/collector/
 # make deb        a Debian package of it, beside it
-# make check      what needs no server: style, types, generated files
+# make check      what needs no server: style, types, generated files, instruction counts of the hot paths
 # make upstream   the libraries' own unit tests with us and without, compared test by test
 # make soak       an hour of server creates: does anything grow?
 # make clean      remove what these made
@@ -51,6 +51,8 @@ check: .venv/installed
 	.venv/bin/mypy
 	.venv/bin/python registry/generate.py --check
 	.venv/bin/python docs/generate.py --check
+	.venv/bin/python deploy/generate.py --check
+	.venv/bin/python benchmarks/guard.py
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 
 # Upstream's own unit tests, without us and with us at level deep.

@@ -10,7 +10,7 @@ import io
 from types import SimpleNamespace
 from typing import Any
 
-from micro import Cases, Made, nothing
+from micro import Cases, Made
 from micro_spans import PLENTY, _outside
 
 

@@ -96,7 +96,10 @@ def sdk_disabled() -> Made:
     return Made("f(0.042, d)", {"f": NoOpMeter("bench").create_histogram("bench").record, "d": ATTRIBUTES})
 
 
-SDK_DYNAMIC = {"statement": f"f(1, {{{', '.join(f'{k!r}: {n}' for k, n in zip(KEYS, 'abc', strict=True))}}})", **DYNAMIC}
+SDK_DYNAMIC = {
+    "statement": f"f(1, {{{', '.join(f'{k!r}: {n}' for k, n in zip(KEYS, 'abc', strict=True))}}})",
+    **DYNAMIC,
+}
 
 
 def _prometheus(kind: str) -> Any:

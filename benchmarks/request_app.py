@@ -70,11 +70,11 @@ def plain(hook: Callable[[Any], None]) -> Application:
     import sqlalchemy as sa
     from sqlalchemy.pool import StaticPool
 
-    engine = sa.create_engine(
-        "sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False}
-    )
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool, connect_args={"check_same_thread": False})
     hook(engine)
-    table = sa.Table("instances", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String))
+    table = sa.Table(
+        "instances", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String)
+    )
     table.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(table.insert(), [{"id": number, "name": f"vm{number}"} for number in range(QUERIES)])

@@ -127,11 +127,11 @@ KEY = "bench"
 
 def _osprofiler(notify: Callable[[], tuple[Callable[[], object], Callable[[], int] | None]] | None) -> Prepared:
     import sqlalchemy
-    from osprofiler import _utils, profiler, sqlalchemy as tracing, web
+    from osprofiler import _utils, profiler, web
+    from osprofiler import sqlalchemy as tracing
 
     def wrap(application: Any) -> Any:
-        middle = web.WsgiMiddleware(application, hmac_keys=KEY, enabled=True)
-        return lambda environ, start_response: middle(environ, start_response)
+        return web.WsgiMiddleware(application, hmac_keys=KEY, enabled=True)
 
     prepared = Prepared(wrap=wrap, hook=lambda engine: tracing.add_tracing(sqlalchemy, engine, "db"))
     if notify is not None:
@@ -150,8 +150,8 @@ def _text(value: Any) -> str:
 
 def _to_otlp() -> tuple[Callable[[], object], None]:
     from opentelemetry import trace
-    from osprofiler import initializer, opts
     from oslo_config import cfg
+    from osprofiler import initializer, opts
 
     opts.set_defaults(cfg.CONF, enabled=True, trace_sqlalchemy=True, hmac_keys=KEY,
                       connection_string=os.environ["BENCH_SINK"].replace("http://", "otlp://"))  # fmt: skip
@@ -179,9 +179,8 @@ def _to_file() -> tuple[Callable[[], object], Callable[[], int]]:
 
 
 def oslo_metrics() -> Prepared:
-    from oslo_config import cfg
-
     import oslo_messaging  # noqa: F401 registers its options
+    from oslo_config import cfg
 
     cfg.CONF.set_override("metrics_enabled", True, "oslo_messaging_metrics")
     cfg.CONF.set_override("metrics_socket_file", os.environ["BENCH_SOCKET"], "oslo_messaging_metrics")

@@ -16,7 +16,14 @@ from request_variants import BY_NAME, VARIANTS, Variant
 from sinks import Sink
 
 HERE = Path(__file__).resolve().parent
-COUNTED = ("nothing", "ours, metrics only", "ours, 1 % traced", "ours, basic", "ours, detailed", "contrib + peer, 100 %")
+COUNTED = (
+    "nothing",
+    "ours, metrics only",
+    "ours, 1 % traced",
+    "ours, basic",
+    "ours, detailed",
+    "contrib + peer, 100 %",
+)
 COUNT_OF = 40  # requests under callgrind
 LEAST = 0.5  # of the spans that are expected have to come, else the variant did nothing
 
@@ -64,13 +71,17 @@ def environment(variant: Variant, sink: Sink) -> dict[str, str]:
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("OTEL_", "DD_", "SENTRY_"))}
     url = sink.url(variant.name)
     given = {key: value.replace("{sink}", url) for key, value in variant.environment.items()}
-    return inherited | given | {
-        "BENCH_SINK": url,
-        "BENCH_HTTP": f"http://{sink.address}/port",
-        "BENCH_SOCKET": sink.socket,
-        "BENCH_STATSD": "{}:{}".format(*sink.udp),
-        "PYTHONHASHSEED": "0",
-    }
+    return (
+        inherited
+        | given
+        | {
+            "BENCH_SINK": url,
+            "BENCH_HTTP": f"http://{sink.address}/port",
+            "BENCH_SOCKET": sink.socket,
+            "BENCH_STATSD": "{}:{}".format(*sink.udp),
+            "PYTHONHASHSEED": "0",
+        }
+    )
 
 
 def measure(app: str, names: list[str], rounds: int, block: int, python: str = sys.executable) -> dict[str, Any]:

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Where the variants export to: one server for all, which keeps what came under each one's path, to be counted later."""
+"""Where the variants export to: one server for all, which keeps what came under each path, to be counted later."""
 
 from __future__ import annotations
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import grafana
 import rules
 from dashboards import api, database, host, pools, rpc, runtime, telemetry
-from names import ROOT, Names, UnknownName
+from names import ROOT, Names, UnknownNameError
 
 DASHBOARDS = tuple(module.DASHBOARD for module in (api, rpc, database, runtime, pools, host, telemetry))
 # Metrics of the registry that no dashboard shows, with the reason.
@@ -24,13 +24,16 @@ NOT_SHOWN: dict[str, str] = {}
 
 def files(names: Names) -> dict[str, str]:
     """Return the text of every generated file by its name under deploy/."""
-    made = {f"grafana/{board.uid.removeprefix('otel-openstack-')}.json": grafana.render(board, names) for board in DASHBOARDS}
+    made = {
+        f"grafana/{board.uid.removeprefix('otel-openstack-')}.json": grafana.render(board, names)
+        for board in DASHBOARDS
+    }
     missing = names.registry.keys() - names.used - NOT_SHOWN.keys()
     if missing:
-        raise UnknownName(f"on no dashboard, and NOT_SHOWN gives no reason: {', '.join(sorted(missing))}")
+        raise UnknownNameError(f"on no dashboard, and NOT_SHOWN gives no reason: {', '.join(sorted(missing))}")
     needless = NOT_SHOWN.keys() & names.used | NOT_SHOWN.keys() - names.registry.keys()
     if needless:
-        raise UnknownName(f"NOT_SHOWN names what is shown or does not exist: {', '.join(sorted(needless))}")
+        raise UnknownNameError(f"NOT_SHOWN names what is shown or does not exist: {', '.join(sorted(needless))}")
     return made | rules.files(names)
 
 
@@ -42,7 +45,7 @@ def main(arguments: list[str] | None = None) -> int:
     options = parser.parse_args(arguments)
     try:
         made = files(Names(options.registry))
-    except (UnknownName, ValueError) as error:
+    except (UnknownNameError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
     differences = ""

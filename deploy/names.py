@@ -28,7 +28,7 @@ COMMON = {"job", "host.name"}
 INSTANCE = {"instance"}
 
 
-class UnknownName(Exception):
+class UnknownNameError(Exception):
     """A query names what the registry does not have."""
 
 
@@ -48,7 +48,7 @@ class Metric(NamedTuple):
 
     def prometheus(self, part: str | None) -> str:
         if (part is not None) != (self.kind == "histogram") or (part and part not in PARTS):
-            raise UnknownName(f"{self.name}: a {self.kind} has no part {part!r}")
+            raise UnknownNameError(f"{self.name}: a {self.kind} has no part {part!r}")
         if self.name.startswith("otelcol_"):
             return self.name
         base = label(self.name) + SUFFIXES.get(self.unit, "")
@@ -106,11 +106,11 @@ class Names:
         self.used: set[str] = set()
 
     def find(self, name: str) -> Metric:
-        """Return the metric; UnknownName suggests the nearest."""
+        """Return the metric; UnknownNameError suggests the nearest."""
         known = self.registry | COLLECTOR | PROMETHEUS
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
-            raise UnknownName(f"no such metric: {name}" + (f"; did you mean {near[0]}?" if near else ""))
+            raise UnknownNameError(f"no such metric: {name}" + (f"; did you mean {near[0]}?" if near else ""))
         self.used.add(name)
         return known[name]
 
@@ -124,7 +124,7 @@ class Names:
         for names in GROUPING.findall(query):
             for name in filter(None, map(str.strip, names.split(","))):
                 if label(name) not in known:
-                    raise UnknownName(f"no metric of this query has {name}: {query}")
+                    raise UnknownNameError(f"no metric of this query has {name}: {query}")
         text = METRIC.sub(lambda found: self._selector(*found.groups(), everywhere), query)
         return GROUPING.sub(lambda found: found[0].replace(".", "_"), text)
 
@@ -144,10 +144,10 @@ def _labels(metric: Metric) -> frozenset[str]:
 def _parsed(matchers: str, metric: Metric) -> list[tuple[str, str, str]]:
     found = MATCHER.findall(matchers)
     if MATCHER.sub("", matchers).strip():
-        raise UnknownName(f"{metric.name}: not matchers: {matchers}")
+        raise UnknownNameError(f"{metric.name}: not matchers: {matchers}")
     for key, _, _ in found:
         if key not in _labels(metric):
-            raise UnknownName(f"{metric.name} has no {key}")
+            raise UnknownNameError(f"{metric.name} has no {key}")
     return found
 
 

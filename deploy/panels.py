@@ -68,7 +68,9 @@ def quantiles(histogram: str, *by: str) -> tuple[Query, ...]:
 
 def mean(histogram: str, *by: str) -> Query:
     name, brace, matchers = histogram.partition("{")
-    summed, counted = (f"sum{grouped(by)} (rate(<{name}:{part}{brace}{matchers}>[{INTERVAL}]))" for part in ("sum", "count"))
+    summed, counted = (
+        f"sum{grouped(by)} (rate(<{name}:{part}{brace}{matchers}>[{INTERVAL}]))" for part in ("sum", "count")
+    )
     return Query(f"{summed} / {counted}", by)
 
 

@@ -2,7 +2,8 @@
 """Every query of every panel and rule, asked of a real Prometheus behind the built collector.
 
 What it is fed: the recorded cloud at level deep, replayed, and services in which all goes wrong that can be told
-(faulty.py), reporting live. The gateway of one collector never answers, another collector has no memory, a third is down.
+(faulty.py), reporting live. The gateway of one collector never answers, another collector has no memory, a third is
+down.
 """
 
 from __future__ import annotations
@@ -99,7 +100,9 @@ def fed(run, broker, tmp_path_factory):
         for service in services:
             assert service.child.wait(120) == 0, service.log.read_text()[-3000:]
         time.sleep(2)  # the last values are scraped
-        print("NAMES", prometheus.ask("/api/v1/label/__name__/values", **{"match[]": '{job="otel-openstack-collector"}'}))
+        print(
+            "NAMES", prometheus.ask("/api/v1/label/__name__/values", **{"match[]": '{job="otel-openstack-collector"}'})
+        )
         yield Fed(prometheus, start)
 
 
@@ -191,7 +194,9 @@ def test_every_recording_rule_records(fed):
 def test_prometheus_evaluates_every_rule(fed):
     groups = fed.prometheus.ask("/api/v1/rules")["groups"]
     health = {rule["name"]: (rule["health"], rule.get("lastError")) for group in groups for rule in group["rules"]}
-    assert len(health) == sum(path.read_text().count("- record: ") + path.read_text().count("- alert: ") for path in RULES)
+    assert len(health) == sum(
+        path.read_text().count("- record: ") + path.read_text().count("- alert: ") for path in RULES
+    )
     assert {name: found for name, found in health.items() if found[0] != "ok"} == {}
 
 

@@ -50,12 +50,16 @@ POOL = ',openstack_pool_name="p",openstack_pool_type="thread"'
 DB_USED = ("db_client_connection_count", "db_client_connection_max")
 POOL_USED = ("openstack_pool_worker_count", "openstack_pool_worker_limit")
 BROKER_USED = ("openstack_messaging_client_connection_count", "openstack_messaging_client_connection_max")
-LOOP = f'openstack_event_loop_time_seconds_total{{{HOST},openstack_event_loop_type="eventlet",openstack_event_loop_state='
+LOOP = (
+    f'openstack_event_loop_time_seconds_total{{{HOST},openstack_event_loop_type="eventlet",openstack_event_loop_state='
+)
 THREADS = "process_thread_count"
 IO = f'openstack_http_server_io_errors_total{{{HOST},openstack_http_io_phase="receive",error_type='
 DB_ERRORS = f"openstack_db_client_connection_errors_total{{{HOST}{DB},openstack_db_client_connection_phase="
 RPC = f'rpc_client_call_duration_seconds_count{{{HOST},rpc_method="conductor/ping"'
-TIMEOUTS = f'openstack_rpc_client_timeouts_total{{{HOST},rpc_method="compute/ping",messaging_destination_template="compute"}}'
+TIMEOUTS = (
+    f'openstack_rpc_client_timeouts_total{{{HOST},rpc_method="compute/ping",messaging_destination_template="compute"}}'
+)
 PENDING = f"openstack_pool_pending_requests{{{PROCESS}{POOL}}}"
 DROPPED = f'otel_openstack_items_dropped_total{{{HOST},otel_openstack_signal="traces",otel_openstack_drop_reason="queue full"}}'
 HOOK = f'otel_openstack_patch_failures_total{{{HOST},otel_openstack_patch_name="wsgi.call"}}'
