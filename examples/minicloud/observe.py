@@ -78,9 +78,15 @@ def _start_statsd(cloud: Cloud) -> None:
 def _start_prometheus(cloud: Cloud) -> None:
     data, path = cloud.state / "prometheus", cloud.etc / "prometheus.yml"
     shutil.rmtree(data, ignore_errors=True)
-    shipped = (PEERS / "prometheus" / "prometheus.yml").read_text()
-    address = f"{HOST}:{cloud.ports['prometheus_exporter']}"
-    path.write_text(shipped.replace(f"{HOST}:9464", address).replace("scrape_interval: 10s", "scrape_interval: 2s"))
+    shipped = (PROJECT / "deploy" / "prometheus" / "prometheus.yaml").read_text()
+    for there, here in (
+        (f"{HOST}:9464", f"{HOST}:{cloud.ports['prometheus_exporter']}"),
+        (f"{HOST}:8888", f"{HOST}:{cloud.ports['collector_metrics']}"),
+        ("/etc/prometheus/otel", str(PROJECT / "deploy" / "prometheus" / "otel")),
+        ("_interval: 15s", "_interval: 2s"),
+    ):
+        shipped = shipped.replace(there, here)
+    path.write_text(shipped)
     command = [
         "prometheus", f"--config.file={path}", f"--storage.tsdb.path={data}", "--log.level=warn",
         f"--web.listen-address={HOST}:{cloud.ports['prometheus']}",

@@ -20,8 +20,8 @@ import yaml
 
 from tests import rabbitmq
 from tests.cloud.prometheus import ROOT, Prometheus
-from tests.cloud.test_collector import batches, from_tomorrow
 from tests.collector.peers import Collector, Process, binary, free_port
+from tests.collector.replay import batches, from_tomorrow
 
 pytestmark = [
     pytest.mark.cloud,
@@ -121,7 +121,7 @@ class faulty:  # noqa: N801 a context manager
 
 def replay(run, collector, starved):
     """Send the recorded cloud's metrics in the order of their time, slowly enough to be scraped in between."""
-    lines = sorted(batches(run, "otlp-deep"), key=first_time)
+    lines = sorted(batches(run.directory / "otlp-deep"), key=first_time)
     for number, line in enumerate(lines, 1):
         assert collector.post(from_tomorrow(line)) == 200
         if number % 25 == 0:
@@ -178,7 +178,9 @@ def test_every_recording_rule_records(fed):
 def test_prometheus_evaluates_every_rule(fed):
     groups = fed.prometheus.ask("/api/v1/rules")["groups"]
     health = {rule["name"]: (rule["health"], rule.get("lastError")) for group in groups for rule in group["rules"]}
-    assert len(health) == sum(path.read_text().count("- record: ") + path.read_text().count("- alert: ") for path in RULES)
+    assert len(health) == sum(
+        path.read_text().count("- record: ") + path.read_text().count("- alert: ") for path in RULES
+    )
     assert {name: found for name, found in health.items() if found[0] != "ok"} == {}
 
 

@@ -13,9 +13,9 @@ import urllib.request
 
 import pytest
 
-from tests.collector.peers import CACHE, PEERS, Process, free_port, wait
+from tests.collector.peers import CACHE, PEERS, ROOT, Process, free_port, wait
 
-SCRAPED = PEERS / "prometheus" / "prometheus.yml"
+SCRAPED = ROOT / "deploy" / "prometheus" / "prometheus.yaml"
 
 
 def built(name):
@@ -52,7 +52,8 @@ class Prometheus:
         self.process = None
 
     def start(self):
-        config = SCRAPED.read_text().replace("10s", "2s").replace("127.0.0.1:9464", f"127.0.0.1:{self.scrapes}")
+        config = SCRAPED.read_text().replace("15s", "2s").replace("127.0.0.1:9464", f"127.0.0.1:{self.scrapes}")
+        config = config.partition("  # The collectors' own metrics")[0]
         path = self.directory / "prometheus.yml"
         path.write_text(config if self.scrapes else "{}\n")
         command = [
@@ -89,10 +90,13 @@ class Prometheus:
         return found[0][1] if found else 0
 
     def series(self):
-        """Return names and labels of all series that came from the collector."""
+        """Return names and labels of all series that came from the collector.
+
+        Of what is scraped, what has no instance of its own is given the collector's address: that is left out.
+        """
         found = self.ask("series", **{"match[]": '{job!=""}'}) or []
         return {
-            frozenset(labels.items())
+            frozenset(pair for pair in labels.items() if pair != ("instance", f"127.0.0.1:{self.scrapes}"))
             for labels in found
             if not labels["__name__"].startswith(("scrape_", "up", "target_info"))
         }
