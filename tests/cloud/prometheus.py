@@ -14,11 +14,7 @@ from tests.collector.peers import Process, free_port, wait
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SCRAPE = (ROOT / "deploy" / "prometheus" / "prometheus.yaml").read_text()
-SHIPPED = {
-    "metrics": '["127.0.0.1:9464"]',
-    "own": '["127.0.0.1:8888"]',
-    "rules": "/etc/prometheus/otel-openstack-*.yaml",
-}
+SHIPPED = {"metrics": '["127.0.0.1:9464"]', "own": '["127.0.0.1:8888"]', "rules": "/etc/prometheus/otel-openstack-*.yaml"}
 
 
 class Prometheus:
@@ -40,10 +36,7 @@ class Prometheus:
         (directory / "prometheus.yaml").write_text(text)
 
     def __enter__(self):
-        words = [
-            f"--config.file={self.directory / 'prometheus.yaml'}",
-            f"--storage.tsdb.path={self.directory / 'tsdb'}",
-        ]
+        words = [f"--config.file={self.directory / 'prometheus.yaml'}", f"--storage.tsdb.path={self.directory / 'tsdb'}"]
         words += [f"--web.listen-address=127.0.0.1:{self.port}", "--query.lookback-delta=1m"]
         self.process = Process(["prometheus", *words], self.directory / "prometheus.log")
         wait(lambda: self.process.alive() and self.ready(), "Prometheus")
