@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import urllib.error
@@ -125,7 +126,7 @@ class Jaeger:
         return self
 
     def stop(self):
-        self.process.stop()
+        self.process.stop(signal.SIGKILL)  # asked to end, it takes up to a quarter of a minute
 
     __enter__ = start
 
