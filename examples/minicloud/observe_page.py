@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; margin: 2em auto; max-width: 70em; padding: 0 1em; color: #222 }
-table { border-collapse: collapse; width: 100%; margin: 1em 0 }
+table { border-collapse: collapse; table-layout: fixed; width: 100%; margin: 1em 0 }
 th, td { text-align: left; vertical-align: top; padding: .4em .7em; border-bottom: 1px solid #ddd }
 td.number { text-align: right; font-weight: 600 }
 td.differs { color: #b00020 }
-code { font-size: 13px; overflow-wrap: anywhere }
+td { overflow-wrap: anywhere }
+code { font-size: 13px }
 """
 ASIDE = (
     ("prometheus", "Prometheus", "/graph", "its page: any metric of any service, while they are up"),
@@ -66,7 +67,7 @@ def _page(cloud: Cloud, seen: list[Seen], trace: Trace) -> str:
 <h1>One run, seen by all</h1>
 <p>Every process of the cloud sent OTLP to the collector, which passed it on to statsd, Prometheus, Jaeger and files.
 This is the number of HTTP requests that the client sent, as each of them knows it.</p>
-<table><tr><th>who<th>requests<th>what was asked<th>where{rows}</table>
+<table><tr><th width="14%">who<th width="9%">requests<th>what was asked<th>where{rows}</table>
 <h2>The trace of a server create</h2>
 <p>{in_jaeger} spans in Jaeger, {in_files} in the files: {_link(jaeger_trace(cloud, trace_id))}.
 The same trace to look at: <a href="{html.escape(cloud.page.name)}">all traces and metrics</a>, read from the files.</p>
