@@ -3,6 +3,7 @@
 # make test       everything that is tested
 # make coexist    the cloud beside each other tool that measures, one by one (half an hour); make test has all at once
 # make collector  the OpenTelemetry Collector with a statsd exporter, into .cache/collector/
+# make peers      Jaeger, Prometheus and statsd for the tests and for make demo OBSERVE=1, beside it
 # make deb        a Debian package of it, beside it
 # make check      what needs no server: style, types, generated files, instruction counts of the hot paths
 # make upstream   the libraries' own unit tests with us and without, compared test by test
@@ -13,6 +14,7 @@ PYTHON ?= python3
 CONCURRENCY ?= threading
 SERVERS ?= 1
 COMPARE ?=
+OBSERVE ?=
 ROUNDS ?= 3
 MINUTES ?= 60
 VARIANTS ?= bare,up,blackhole
@@ -20,15 +22,15 @@ VARIANTS ?= bare,up,blackhole
 CLOUD := $(PYTHON) examples/minicloud
 # Debian's python3 comes without ensurepip, others with it.
 VENV_PACKAGE := $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
-TEST_PACKAGES := rabbitmq-server mariadb-server memcached chromium chromium-driver valgrind openssl qemu-utils sudo \
+TEST_PACKAGES := rabbitmq-server mariadb-server memcached prometheus chromium chromium-driver valgrind openssl qemu-utils sudo \
 	lintian mmdebstrap systemd-container iproute2 \
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test coexist collector deb check upstream soak apt clean
+.PHONY: demo test coexist collector peers deb check upstream soak apt clean
 
 demo:
-	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS)) --concurrency $(CONCURRENCY)
+	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS) $(if $(OBSERVE),--observe)) --concurrency $(CONCURRENCY)
 
 # The collector is tested where there is Go to build it.
 test: apt $(if $(shell command -v go),collector) .venv/installed .venv-sa20/installed
@@ -41,6 +43,10 @@ coexist: apt .venv/installed
 
 collector:
 	$(PYTHON) collector/build.py
+
+# What it sends to: Jaeger and a Prometheus that takes OTLP, from their Go modules, and statsd from npm.
+peers:
+	$(PYTHON) collector/peers/build.py
 
 deb: collector
 	$(PYTHON) collector/packaging/deb.py

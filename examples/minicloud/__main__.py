@@ -65,6 +65,9 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--minutes", type=float, default=60.0, help="of soak: how long each variant may take")
     parser.add_argument("--variants", default="bare,up,blackhole", help="of soak: which, in which order")
     parser.add_argument("--bare", action="store_true", help="without the distribution")
+    parser.add_argument(
+        "--observe", action="store_true", help="of demo: through the collector to statsd, Prometheus, Jaeger and files"
+    )
     parser.add_argument("--rounds", type=int, default=3, help="of compare: how often each of bare and ours is run")
     return parser
 

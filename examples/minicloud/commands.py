@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
 def demo(cloud: Cloud, arguments: Namespace) -> None:
     """start the cloud, use it, stop it, show what was recorded"""
-    whole.run(cloud, arguments.servers)
+    whole.run(cloud, arguments.servers, observed=arguments.observe)
 
 
 def compare(cloud: Cloud, arguments: Namespace) -> None:

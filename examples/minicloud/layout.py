@@ -27,7 +27,9 @@ HOST = "127.0.0.1"
 # Below the kernel's ephemeral range, so that no outgoing connection takes a port between two starts.
 PORT_RANGE = (20000, 32000)
 PORTS = ("keystone", "placement", "glance", "neutron", "nova", "amqp", "rabbit_dist", "epmd", "mysql", "memcached",
-         "others", "oslo_metrics")  # fmt: skip
+         "others", "oslo_metrics", "otlp_http", "otlp_grpc", "collector_health", "collector_metrics",
+         "prometheus_exporter", "statsd", "statsd_admin", "prometheus", "jaeger", "jaeger_otlp",
+         "jaeger_grpc")  # fmt: skip
 DIRECTORIES = ("etc/plugins/ml2", "log", "pid", "otlp", "state/images", "state/glance-staging",
                "state/nova/instances", "state/nova/lock", "state/neutron/lock")  # fmt: skip
 

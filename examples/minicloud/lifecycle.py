@@ -15,6 +15,8 @@ import services
 from progress import say, step
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from layout import Cloud
 
 SLOW_STOP = 5.0  # seconds; worth a line
@@ -80,12 +82,17 @@ def after_wave(cloud: Cloud, wave: int) -> None:
         bootstrap.discover(cloud)
 
 
-def stop_all(cloud: Cloud) -> list[processes.Stopped]:
-    """Services in the reverse order of their start, then the servers; whatever fails, the rest is stopped too."""
+def stop_all(cloud: Cloud, keep: Collection[str] = ()) -> list[processes.Stopped]:
+    """Services in the reverse order of their start, then the servers, then all but `keep`.
+
+    Whatever fails, the rest is stopped too.
+    """
     with step("everything stopped"):
         stopped = stop_services(cloud)
         stopped += processes.stop(cloud, servers.NAMES)
-        stopped += processes.stop(cloud, processes.names(cloud))  # an unknown one of an older version
+        stopped += processes.stop(
+            cloud, [name for name in processes.names(cloud) if name not in keep]
+        )  # of an older version too
     for one in stopped:
         if one.killed:
             say(f"{one.name} did not stop within {processes.GRACE:.0f} s and was killed")

@@ -22,8 +22,8 @@ import yaml
 
 from tests import rabbitmq
 from tests.cloud.prometheus import ROOT, Prometheus
-from tests.cloud.test_collector import batches, from_tomorrow
 from tests.collector.peers import Collector, Process, binary, free_port
+from tests.collector.replay import PATHS, batches, from_tomorrow
 
 pytestmark = [
     pytest.mark.cloud,
@@ -39,7 +39,6 @@ exporters:
     retry_on_failure: {enabled: false}
     sending_queue: {queue_size: 1, num_consumers: 1}
 """
-SIGNALS = {"resourceMetrics": "metrics", "resourceSpans": "traces", "resourceLogs": "logs"}
 # Panels that show what must not be; in a cloud that is well, and in these faults, they stay at zero.
 ZERO = {
     "Objects that cannot be collected": "CPython makes none but for broken extensions",
@@ -134,14 +133,15 @@ class faulty:  # noqa: N801 a context manager
 
 def replay(run, collector, starved):
     """Send the recorded cloud in the order of its time, slowly enough to be scraped in between."""
-    lines = sorted(((kind, line) for kind in SIGNALS for line in batches(run, "otlp-deep", kind)), key=moment)
+    recorded = run.directory / "otlp-deep"
+    lines = sorted(((kind, line) for kind in PATHS for line in batches(recorded, kind)), key=moment)
     for number, (kind, line) in enumerate(lines, 1):
-        assert collector.post(from_tomorrow(line), f"/v1/{SIGNALS[kind]}") == 200
+        assert collector.post(from_tomorrow(line), PATHS[kind]) == 200
         if number % 25 == 0:
             time.sleep(SECONDS * 0.7 * 25 / len(lines))
     for _ in range(5):
         for kind, line in dict(lines).items():
-            starved.post(line, f"/v1/{SIGNALS[kind]}")
+            starved.post(line, PATHS[kind])
         time.sleep(1)
 
 

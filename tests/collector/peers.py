@@ -26,7 +26,7 @@ import pytest
 ROOT = Path(__file__).resolve().parent.parent.parent
 CONFIG = ROOT / "collector" / "config"
 CACHE = ROOT / ".cache" / "collector"
-STATSD = "statsd@0.9.0"
+PEERS = ROOT / "collector" / "peers"
 SECONDS = 30
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 HEALTHY = re.compile(r"^otelcol_(\w+?)(?:\{(.*)\})? ([0-9.e+]+)$")
@@ -102,6 +102,7 @@ class Collector:
             "OTEL_OPENSTACK_COLLECTOR_METRICS_PORT": str(self.metrics),
             "OTEL_OPENSTACK_STATSD_INTERVAL": "200ms",
             "OTEL_OPENSTACK_DOGSTATSD_INTERVAL": "200ms",
+            "OTEL_OPENSTACK_PROMETHEUS_INTERVAL": "200ms",
             "OTEL_OPENSTACK_FILES": str(directory),
         } | (environment or {})
         self.health = health
@@ -114,8 +115,8 @@ class Collector:
         time.sleep(0.3)  # it is healthy a moment before it heeds signals
         return self
 
-    def stop(self):
-        return self.process.stop()
+    def stop(self, how=signal.SIGTERM):
+        return self.process.stop(how)
 
     __enter__ = start
 
@@ -132,15 +133,15 @@ class Collector:
                 return text if answer.status == http.HTTPStatus.OK else None
         return None
 
-    def post(self, body, path="/v1/metrics", *, over_socket=False):
-        """Return the status of an OTLP/HTTP request of JSON."""
+    def post(self, body, path="/v1/metrics", *, over_socket=False, kind="application/json"):
+        """Return the status of an OTLP/HTTP request, of JSON if nothing else is said."""
         connection = http.client.HTTPConnection("127.0.0.1", self.otlp, timeout=10)
         if over_socket:
             connection.sock = socket.socket(socket.AF_UNIX)
             connection.sock.connect(self.environment["OTEL_OPENSTACK_OTLP_SOCKET"])
         with contextlib.closing(connection):
             text = body if isinstance(body, (bytes, str)) else json.dumps(body)
-            connection.request("POST", path, text, {"Content-Type": "application/json"})
+            connection.request("POST", path, text, {"Content-Type": kind})
             return connection.getresponse().status
 
     def report(self, *workers, over_socket=False):
@@ -160,8 +161,8 @@ class Collector:
     def prometheus(self, port):
         """Values of what to-prometheus.yaml shows, by metric, added up over its series."""
         sums = Counter()
-        for line in (self.get(port, "/metrics") or "").splitlines():
-            if not line.startswith("#"):
+        for line in (self.get(port, "/metrics") or "").split("\n"):
+            if line and not line.startswith("#"):
                 series, _, value = line.rpartition(" ")
                 sums[series.partition("{")[0]] += float(value)
         return sums
@@ -182,19 +183,16 @@ class EtsyStatsd:
 
     @staticmethod
     def install():
-        home = CACHE / "statsd"
-        if not (home / "node_modules" / "statsd" / "stats.js").exists():
-            if not shutil.which("npm"):
-                pytest.skip("Etsy's statsd comes from npm, and there is no `npm` in PATH")
-            command = ["npm", "install", "--prefix", home, "--no-audit", "--no-fund", "--omit=optional", STATSD]
-            subprocess.run(command, check=True, stdin=subprocess.DEVNULL, capture_output=True)
-        return home / "node_modules" / "statsd" / "stats.js"
+        if not shutil.which("npm"):
+            pytest.skip("Etsy's statsd comes from npm, and there is no `npm` in PATH")
+        command = [sys.executable, PEERS / "build.py", "statsd"]
+        return ROOT / subprocess.check_output(command, text=True).splitlines()[-1]
 
     def start(self):
         config = {
             "address": "127.0.0.1", "port": self.port, "mgmt_address": "127.0.0.1", "mgmt_port": self.management,
             "server": f"./servers/{self.server}", "flushInterval": 200, "file": str(self.file),
-            "backends": [str(Path(__file__).parent / "statsd_backend.js")],
+            "backends": [str(PEERS / "statsd" / "backend.js")],
         }  # fmt: skip
         path = self.directory / "statsd.js"
         path.write_text(json.dumps(config))
@@ -269,10 +267,18 @@ def quantile(values, share):
     return sorted(values)[int(share * len(values))]
 
 
+def readable(line):
+    """The request of a line; None if it is none: one that is being written, or that met a full disk."""
+    try:
+        return json.loads(line)
+    except ValueError:
+        return None
+
+
 def requests_in_file(directory):
     """Sum over the workers of the last value of their counter in what to-files.yaml writes."""
     last = {}
-    for line in text(directory / "metrics.jsonl").splitlines():
+    for line in filter(readable, text(directory / "metrics.jsonl").split("\n")):
         for resource in json.loads(line)["resourceMetrics"]:
             attributes = {a["key"]: a["value"]["stringValue"] for a in resource["resource"].get("attributes", ())}
             for metric in resource["scopeMetrics"][0]["metrics"]:
