@@ -23,7 +23,7 @@ import yaml
 from tests import rabbitmq
 from tests.cloud.prometheus import ROOT, Prometheus
 from tests.collector.peers import Collector, Process, binary, free_port
-from tests.collector.replay import PATHS, batches, from_tomorrow
+from tests.collector.replay import PATHS, batches, from_tomorrow, newest
 
 pytestmark = [
     pytest.mark.cloud,
@@ -79,11 +79,13 @@ def fed(run, broker, tmp_path_factory):
     with ExitStack() as stack:
         silent = stack.enter_context(socket.create_server(("127.0.0.1", 0)))
         shown = free_port()
-        files = ("standalone.yaml", "to-prometheus.yaml", "to-statsd.yaml", "to-otlp.yaml")
+        files = ("standalone.yaml", "to-prometheus.yaml", "to-statsd.yaml", "to-otlp.yaml", "to-files.yaml")
         addresses = {
             "OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{shown}",
             "OTEL_OPENSTACK_STATSD": f"127.0.0.1:{free_port()}",
             "OTEL_OPENSTACK_GATEWAY": f"http://127.0.0.1:{silent.getsockname()[1]}",
+            "OTEL_OPENSTACK_TRACES_PERCENT": "100",
+            "OTEL_OPENSTACK_DECISION_WAIT": "1s",
         }
         collector = stack.enter_context(Collector(directories[0], *files, extra=FAILING, environment=addresses))
         memory = {"OTEL_OPENSTACK_COLLECTOR_MEMORY_MIB": "2", "OTEL_OPENSTACK_COLLECTOR_SPIKE_MIB": "1"}
@@ -99,9 +101,6 @@ def fed(run, broker, tmp_path_factory):
         for service in services:
             assert service.child.wait(120) == 0, service.log.read_text()[-3000:]
         time.sleep(2)  # the last values are scraped
-        print(
-            "NAMES", prometheus.ask("/api/v1/label/__name__/values", **{"match[]": '{job="otel-openstack-collector"}'})
-        )
         yield Fed(prometheus, start)
 
 
@@ -134,7 +133,8 @@ class faulty:  # noqa: N801 a context manager
 def replay(run, collector, starved):
     """Send the recorded cloud in the order of its time, slowly enough to be scraped in between."""
     recorded = run.directory / "otlp-deep"
-    lines = sorted(((kind, line) for kind in PATHS for line in batches(recorded, kind)), key=moment)
+    lines = [(kind, line) for kind in PATHS for line in batches(recorded, kind)]
+    lines.sort(key=lambda item: newest(item[1]))
     for number, (kind, line) in enumerate(lines, 1):
         assert collector.post(from_tomorrow(line), PATHS[kind]) == 200
         if number % 25 == 0:
@@ -143,10 +143,6 @@ def replay(run, collector, starved):
         for kind, line in dict(lines).items():
             starved.post(line, PATHS[kind])
         time.sleep(1)
-
-
-def moment(line):
-    return int(re.search(r'[tT]imeUnixNano": ?"(\d{19})"', line[1])[1])
 
 
 def panels():
