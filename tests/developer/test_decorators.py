@@ -755,6 +755,7 @@ def test_blocks_of_generators_that_end_out_of_order(telemetry):
     next(first)
     next(second)
     first.close()
+    assert points(telemetry) == {(("demo.flavor", "first"),): 1}
     second.close()
     assert sum(points(telemetry).values()) == 2
 
