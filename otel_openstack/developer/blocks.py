@@ -3,7 +3,7 @@
 
 A block has no arguments and no result, so expressions can only begin with `context`; what the block itself knows is
 given as `values`, or to `block.set` once it is known. It is kept in the context, so one measurement may be entered by
-many threads, green threads and tasks at a time.
+many threads, green threads and tasks at a time. Only generators that take turns in one thread cannot share one.
 """
 
 from __future__ import annotations

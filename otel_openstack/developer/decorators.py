@@ -13,7 +13,7 @@ Importing this module imports no SDK: where nothing can be measured, nothing els
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from otel_openstack import levels
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 F = TypeVar("F")
 Value = str | int | float | bool
+
+_leave: Callable[[Measurement, BaseException | None], None] | None = None  # there since the first block was entered
 
 
 class Measurement:
@@ -55,17 +57,18 @@ class Measurement:
 
     def __enter__(self) -> Block:
         """Begin a block. `set` and `add` of what this returns take what is known later."""
+        global _leave
         from otel_openstack.developer import blocks
 
+        _leave = blocks.leave
         return blocks.enter(self, self._part)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         """End the block; what it raised is recorded, and goes on."""
-        from otel_openstack.developer import blocks
-
-        blocks.leave(self, error)
+        if _leave is not None:  # as while the interpreter takes its modules apart
+            _leave(self, error)
 
     async def __aenter__(self) -> Block:
         """Begin a block."""

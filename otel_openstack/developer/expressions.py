@@ -60,7 +60,7 @@ def parse(text: str) -> Expression:
     if length is not None:
         path = length.group(1)
     root = _NAME.match(path)
-    if root is None:
+    if root is None or not root.group().isidentifier():
         raise ExpressionError(f"{text!r} does not begin with a name")
     steps, place = [], root.end()
     while place < len(path):
@@ -74,7 +74,7 @@ def parse(text: str) -> Expression:
 def _step(path: str, place: int, text: str) -> tuple[Step, int]:
     if path[place] == ".":
         name = _NAME.match(path, place + 1)
-        if name is not None:
+        if name is not None and name.group().isidentifier():
             return Step("attribute", name.group()), name.end()
     elif path[place] == "[":
         key = _KEY.match(path, place)

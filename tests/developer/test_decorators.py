@@ -744,10 +744,8 @@ def test_one_block_in_many_places_at_a_time(telemetry):
 
 
 def test_blocks_of_generators_that_end_out_of_order(telemetry):
-    measure = timed(DURATION)
-
     def produce(flavor):
-        with measure as block:
+        with timed(DURATION) as block:
             block.set("demo.flavor", flavor)
             yield
 
@@ -755,6 +753,7 @@ def test_blocks_of_generators_that_end_out_of_order(telemetry):
     next(first)
     next(second)
     first.close()
+    assert points(telemetry) == {(("demo.flavor", "first"),): 1}
     second.close()
     assert sum(points(telemetry).values()) == 2
 

@@ -65,7 +65,7 @@ def test_anything_is_understood_or_refused(text):
     "text",
     ["", " ", "a.", ".a", "a..b", "a[", "a[b]", "a['b", "a[1.5]", "a()", "a.b()", "a + b", "a if b else c", "1", "a b",
      "__import__('os')", "len(a", "len(len(a))", "a['b' + 'c']", "a[:2]", "lambda: 1", "a\n.b", "a" * 300,
-     "a" + ".b" * 20, None, 5],
+     "a" + ".b" * 20, "²", "a.²", None, 5],
 )  # fmt: skip
 def test_what_is_no_path_is_refused(text):
     with pytest.raises(ExpressionError):

@@ -194,10 +194,13 @@ def test_a_call_that_is_under_way_ends_as_it_began(moving):
 
     levels.move("detailed")
 
-    @timed(DURATION, {"demo.flavor": "flavor"})
     @timed(STEPS, {"demo.flavor": "result"})
-    @traced("demo.step")
+    @timed(DURATION, {"demo.flavor": "flavor"})
     def build(flavor, level):
+        return inner(flavor, level)
+
+    @traced("demo.step")
+    def inner(flavor, level):
         levels.move(level)
         levels.move("detailed")
         levels.move(level)

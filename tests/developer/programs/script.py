@@ -24,9 +24,15 @@ def outer(flavor):
     return build(flavor)
 
 
+@timed("demo.build.duration", {"demo.flavor": "flavor"})
+def alone(flavor):
+    return flavor
+
+
 outer("parent")
+alone("parent")
 child = os.fork()
 if not child:
-    build("child")
+    alone("child")
     os._exit(0)
 os.waitpid(child, 0)
