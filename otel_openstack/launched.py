@@ -31,7 +31,10 @@ def start() -> None:
     """Set the distribution up and load what other packages have. Never raises: the service starts whatever is wrong."""
     try:
         with _out_of_the_path(os.environ):
-            if GEVENT in os.environ or any(os.environ.get(choice) != NAME for choice in CHOICES):
+            others = [f"{choice}={os.environ.get(choice)}" for choice in CHOICES if os.environ.get(choice) != NAME]
+            if others:  # by an option of the launcher, which comes after we were chosen
+                sys.stderr.write(f"otel-openstack is installed but not active: {', '.join(others)}\n")
+            if others or GEVENT in os.environ:
                 _as_the_launcher_does()
             elif not settings.disabled(os.environ):
                 _start()

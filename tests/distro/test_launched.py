@@ -57,8 +57,9 @@ def test_a_switched_off_process_loads_nothing_at_all(tmp_path):
 def test_another_distribution_that_an_operator_names_is_loaded_by_the_launcher(tmp_path, how):
     code = "from otel_openstack import distro\nprint(distro.active())"
     site = other(tmp_path / "site")
-    more = {"OTEL_PYTHON_CONFIGURATOR": "none"} | ({"OTEL_PYTHON_DISTRO": "other"} if how == "variable" else {})
-    command = ["opentelemetry-instrument", *(["--distro", "other"] if how == "option" else [])]
+    variables = {"OTEL_PYTHON_DISTRO": "other", "OTEL_PYTHON_CONFIGURATOR": "none"}
+    more = variables if how == "variable" else {}
+    command = ["opentelemetry-instrument"] + (["--distro", "other", "--configurator", "none"] if not more else [])
     done = subprocess.run(
         [launched.BIN / command[0], *command[1:], launched.service(tmp_path, code)],
         env=launched.environment(tmp_path, PYTHONPATH=site, **more), cwd=tmp_path,
