@@ -35,7 +35,7 @@ SAMPLERS = (
 )
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Plan:
     """What the providers are built of. None means the default of the SDK.
 

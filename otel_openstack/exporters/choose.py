@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from otel_openstack import resource, settings
 from otel_openstack.exporters import endpoints
@@ -31,8 +30,7 @@ PROTOCOLS: dict[str, Encoding | None] = {"http/protobuf": "protobuf", "http/json
 OTLP_NAMES = {"otlp": "", "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
 
 
-@dataclass(frozen=True)
-class Other:
+class Other(NamedTuple):
     """An exporter of the SDK's kind, by the name of its entry point."""
 
     signal: Signal
@@ -58,8 +56,7 @@ class Other:
         return found.load()
 
 
-@dataclass(frozen=True)
-class Choice:
+class Choice(NamedTuple):
     """Where one signal goes: `sink` is ours, `others` belong to the SDK. Neither: nowhere."""
 
     signal: Signal
@@ -67,8 +64,7 @@ class Choice:
     others: tuple[Other, ...] = ()
 
 
-@dataclass(frozen=True)
-class Choices:
+class Choices(NamedTuple):
     """The choice for each signal, and one line for everything that was wrong with what was asked."""
 
     traces: Choice
@@ -179,9 +175,9 @@ class _Builder:
             if endpoint is None:
                 continue
             if endpoint.origin.port == GRPC_PORT:
-                endpoint = replace(endpoint, origin=replace(endpoint.origin, port=HTTP_PORT))
+                endpoint = endpoint._replace(origin=endpoint.origin._replace(port=HTTP_PORT))
             if endpoint.target == "/":
-                endpoint = replace(endpoint, target=f"/v1/{signal}")
+                endpoint = endpoint._replace(target=f"/v1/{signal}")
             sink.add(signal, endpoint)
         return sink
 

@@ -12,7 +12,7 @@ import ipaddress
 import os
 from base64 import b64encode
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from typing import NamedTuple
 from urllib.parse import SplitResult, unquote, urlsplit
 
 from otel_openstack.exporters.sink import Signal
@@ -25,8 +25,7 @@ PORTS = {"http": 80, "https": 443}
 COMPRESSIONS = ("", "none", "gzip", "deflate")
 
 
-@dataclass(frozen=True)
-class Tls:
+class Tls(NamedTuple):
     """Files of PEM certificates and keys; empty: the system's authorities, no client certificate."""
 
     authorities: str = ""
@@ -34,14 +33,13 @@ class Tls:
     key: str = ""
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """One server to connect to, perhaps through a proxy."""
 
     scheme: str
     host: str
     port: int
-    tls: Tls = field(default_factory=Tls)
+    tls: Tls = Tls()
     proxy: tuple[str, int, str] | None = None  # host, port, Proxy-Authorization
 
     @property
@@ -55,8 +53,7 @@ class Origin:
         return f"{self.scheme}://{self.authority}"
 
 
-@dataclass(frozen=True)
-class Endpoint:
+class Endpoint(NamedTuple):
     """Where one signal goes, and how."""
 
     origin: Origin

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 from otel_openstack.patching import Patch, guard
 
@@ -19,8 +18,7 @@ from otel_openstack.patching import Patch, guard
 SYSTEMS = {"mssql": "microsoft.sql_server", "oracle": "oracle.db", "hana": "sap.hana", "db2": "ibm.db2"}
 
 
-@dataclass(frozen=True)
-class Database:
+class Database(NamedTuple):
     """Where an engine's statements go."""
 
     system: str

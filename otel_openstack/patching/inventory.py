@@ -4,8 +4,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum
+from typing import NamedTuple
 
 from otel_openstack import scrub
 
@@ -24,8 +24,7 @@ class State(Enum):
     ASIDE = "stepped aside"  # another tool's telemetry, where it would repeat or disturb ours
 
 
-@dataclass(frozen=True)
-class Entry:
+class Entry(NamedTuple):
     """One patch: its name, its state, and the reason where there is one to tell."""
 
     name: str

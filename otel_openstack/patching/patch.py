@@ -37,7 +37,7 @@ Rewrite = Callable[[tuple[Any, ...], dict[str, Any]], tuple[tuple[Any, ...], dic
 Replace = Callable[[Any], Any]
 
 
-@dataclass
+@dataclass(eq=False, repr=False)
 class Patch:
     """One place in a library, and what to put there.
 
@@ -55,7 +55,7 @@ class Patch:
     replace: Replace | None = None
     lasting: bool = False
     """Works whatever level the process has moved to: it measures nothing itself."""
-    _undo: list[Callable[[], None]] = field(default_factory=list, repr=False)
+    _undo: list[Callable[[], None]] = field(default_factory=list)
 
     def install(self) -> None:
         """Apply the patch now, or when its module is imported; or note why not."""

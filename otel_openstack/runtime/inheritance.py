@@ -12,7 +12,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 PATH = "PYTHONPATH"
 PREFIX = "OTEL_"
@@ -28,8 +28,7 @@ DIRECTORIES = (
 WORKERS = ("from multiprocessing.spawn import", "from multiprocessing.forkserver import")
 
 
-@dataclass(frozen=True)
-class Origin:
+class Origin(NamedTuple):
     """Where an environment comes from.
 
     user: the effective user of the launcher, or of the process that was measured.
