@@ -200,15 +200,17 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
 
 
 def _note_native(conf: Any) -> None:
-    if conf.oslo_messaging_tracing.tracing_enabled:
+    if getattr(getattr(conf, "oslo_messaging_tracing", None), "tracing_enabled", False):
         inventory.aside(NATIVE, NATIVE_REASON)
 
 
 def _look_for_native(conf: Any) -> None:
-    """Know of oslo.messaging's own tracing before the first message, so that the start-up line can tell."""
+    """Know of oslo.messaging's own tracing before the first message, so that the start-up line can tell.
+
+    Where its options are of another configuration, the first message tells.
+    """
     if {name for name, _ in OWN_TRACING} & set(inventory.names(State.ACTIVE)):
-        with contextlib.suppress(AttributeError):  # its options are of another configuration: the first message tells
-            _note_native(conf)
+        _note_native(conf)
 
 
 def no_span(name: str) -> Callable[[Any], Any]:

@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 from otel_openstack import instrumentation, settings
+from otel_openstack.instrumentation import privsep
 from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, inventory
 from otel_openstack.patching import guard as guard_of
@@ -69,7 +70,9 @@ KINDS: dict[str, tuple[Any, str]] = {
 @pytest.fixture(autouse=True)
 def lenient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     # The hook of privsep's daemon would take everything of ours out of the process of these tests, for good.
-    for module, name in ((process, "withdraw"), (instrumentation, "uninstall"), (inheritance, "apply")):
+    for module, name in (
+        (process, "withdraw"), (privsep, "suspend"), (instrumentation, "uninstall"), (inheritance, "apply"),
+    ):  # fmt: skip
         monkeypatch.setattr(module, name, lambda *_: None)
     settings.use(settings.Settings(strict=False))
     reset()
