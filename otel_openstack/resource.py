@@ -169,6 +169,19 @@ def uwsgi_application() -> tuple[str, str]:
     return module, name or _option(options, "callable") or "application"
 
 
+def uwsgi_modules() -> dict[str, str]:
+    """Return the modules that uWSGI was told to load or to mount, and what the application of each is called."""
+    module, name = uwsgi_application()
+    found = {module: name} if module else {}
+    mounts = getattr(sys.modules.get("uwsgi"), "opt", {}).get("mount", ())
+    for mount in mounts if isinstance(mounts, list | tuple) else (mounts,):
+        what = _option({"mount": mount}, "mount").partition("=")[2]
+        mounted, _, called = what.partition(":")
+        if mounted:
+            found.setdefault(mounted, called or _option(getattr(sys.modules.get("uwsgi"), "opt", {}), "callable"))
+    return {module: name or "application" for module, name in found.items()}
+
+
 def _option(options: Mapping[str, Any], *names: str) -> str:
     value = next((options[name] for name in names if options.get(name)), b"")
     return value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value)

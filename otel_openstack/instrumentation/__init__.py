@@ -41,6 +41,7 @@ MODULES: tuple[str, ...] = (
     # Requests in.
     "wsgi",
     "wsgi_apps",
+    "wsgi_scripts",
     "routes",
     "backlog",
     "oslo_middleware",

@@ -184,6 +184,10 @@ def sender(name: str, begin: Begin, finish: Callable[[Any, BaseException | None]
                     args = (*args[:2], context, *args[3:])  # (transport, target, context, message, ...)
                 except Exception as failure:
                     watch.failed("before", failure)
+                except BaseException as error:  # as of a signal: nothing is sent
+                    if state is not None:
+                        finished(watch, state, finish, state, error)
+                    raise
             try:
                 result = original(*args, **kwargs)
             except BaseException as error:

@@ -33,10 +33,11 @@ class Apart:
 
     def set_tracer_provider(self, provider: Any) -> None:
         """Keep the provider; osprofiler is asked for request by request, so whatever it starts is recorded."""
-        from opentelemetry.sdk.trace.sampling import ALWAYS_ON
-
-        provider.sampler = ALWAYS_ON
         self._provider = provider
+        with _watch:
+            from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+            provider.sampler = ALWAYS_ON
 
     def get_tracer_provider(self) -> Any:
         return self._provider

@@ -5,7 +5,7 @@
    under any server, `application` of their `*.wsgi.*` modules included.
 2. Modules named like `keystone.wsgi.api` or `octavia.wsgi`, and the one that uWSGI is told to load: `application`, the
    object that uWSGI, gunicorn and mod_wsgi take, is replaced when the module has been imported. This is the rule for
-   services nobody here has seen.
+   services nobody here has seen. Scripts that no finder is asked for: `wsgi_scripts`.
 3. Servers written in Python: the application that is given to them.
 4. Frameworks: the application classes of Flask, pecan, falcon and Django, where nothing outside has been seen; filters
    round them are then not in the measurement.
@@ -35,7 +35,7 @@ def _loaded(original: Callable[..., Any], watch: Guard) -> Callable[..., Any]:
     @functools.wraps(original)
     def load(*args: Any, **kwargs: Any) -> Any:
         application = original(*args, **kwargs)
-        if watch.on:
+        if watch.applies():
             with watch:
                 return at_edge(application)
         return application
@@ -68,7 +68,7 @@ def _given(name: str) -> Make:
                 return (*args[:position], at_edge(args[position]), *args[position + 1 :]), kwargs
             return args, kwargs
 
-        return rewritten(original, edged, watch)
+        return rewritten(original, edged, watch, always=True)
 
     return replace
 
@@ -113,7 +113,7 @@ class _Watch:
     """
 
     def find_spec(self, fullname: str, path: Sequence[str] | None, target: ModuleType | None = None) -> None:
-        if ("wsgi" in fullname or "uwsgi" in sys.modules) and _modules.on:
+        if ("wsgi" in fullname or "uwsgi" in sys.modules) and _modules.applies():
             with _modules:
                 if name := _application_of(fullname):
                     _seen.append(when_imported(fullname, lambda module: _replace_application(module, name)))
@@ -121,15 +121,15 @@ class _Watch:
 
 def _application_of(module: str) -> str:
     """Return what the application of a module is called; empty for a module that serves none."""
-    told, name = resource.uwsgi_application()
-    if module == told:
-        return name
+    told = resource.uwsgi_modules()
+    if module in told:
+        return told[module]
     known = _MODULE.fullmatch(module) and module.partition(".")[0] not in _LIBRARIES
     return "application" if known else ""
 
 
 def _replace_application(module: ModuleType, name: str) -> None:
-    if not _modules.on:
+    if not _modules.applies():
         return
     with _modules:
         application = vars(module).get(name)

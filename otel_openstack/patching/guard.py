@@ -34,6 +34,10 @@ class Guard:
         self.failures = 0
         self.on = _may_work(name)
 
+    def applies(self) -> bool:
+        """Whether to change what is being made: also while everything is suspended, as it may outlive that."""
+        return self.on or (_suspended and self.failures < LIMIT and self.name not in _retired)
+
     def failed(self, step: str, error: Exception) -> None:
         """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
         lines = self.note(step, error)

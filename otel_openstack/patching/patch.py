@@ -216,12 +216,22 @@ def _nothing() -> None:
     pass
 
 
-def rewritten(original: Callable[..., Any], rewrite: Rewrite, watch: Guard) -> Callable[..., Any]:
-    """Return `original` called with the arguments that `rewrite` makes of its own."""
+def rewritten(
+    original: Callable[..., Any], rewrite: Rewrite, watch: Guard, *, always: bool = False
+) -> Callable[..., Any]:
+    """Return `original` called with the arguments that `rewrite` makes of its own.
+
+    Args:
+        original: the library's function.
+        rewrite: see `Rewrite`.
+        watch: the guard of the patch.
+        always: do so while the process is switched off too: for what goes into objects that outlive that.
+
+    """
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if watch.on:
+        if watch.on or (always and watch.applies()):
             try:
                 args, kwargs = rewrite(args, kwargs)
             except Exception as failure:

@@ -28,6 +28,7 @@ class Bench:
 
     def __init__(self) -> None:
         self._told: list[str] = []
+        self.interrupted = False
         self._lock = threading.Lock()
 
     def did(self, what: object) -> None:
@@ -40,6 +41,7 @@ class Bench:
         try:
             value = function(*args, **kwargs)
         except BaseException as error:
+            self.interrupted |= not isinstance(error, Exception)
             self.did((what, *described(error)))
             return None
         self.did((what, value if isinstance(value, str | bytes | int | float | list | tuple | type(None)) else "..."))
@@ -52,7 +54,7 @@ class Bench:
     def story(self) -> list[str]:
         """Return what was told since the last call; in no order, since threads have none."""
         with self._lock:
-            told, self._told = sorted(self._told), []
+            told, self._told, self.interrupted = sorted(self._told), [], False
         return told
 
     @contextmanager

@@ -241,7 +241,7 @@ def _messages(bench: Bench, url: str, timeout: float) -> Runs:
     def expecting(count: int, send: Callable[[], Any]) -> None:
         before = len(bench._told)
         send()
-        until(lambda: len(bench._told) >= before + count)
+        until(lambda: bench.interrupted or len(bench._told) >= before + count)
 
     def run() -> None:
         with bench.request():
@@ -257,7 +257,7 @@ def _messages(bench: Bench, url: str, timeout: float) -> Runs:
             expecting(2, lambda: bench.call("notify", single.info, {}, "raises", {}))
             for number in range(2):
                 bench.call("notify", batch.info, {}, f"event{number}", {})
-            until(lambda: sum("batch" in told for told in bench._told) == 2)
+            until(lambda: bench.interrupted or sum("batch" in told for told in bench._told) == 2)
         bench.call("alone", client.call, {}, "echo", value=6)
         if not url.startswith("fake"):
             bench.call("anew", anew)

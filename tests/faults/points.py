@@ -146,6 +146,10 @@ def everywhere() -> None:
 
 
 def _is_main() -> bool:
+    """Whether this is the main thread, where signals arrive; of a green process its first greenlet."""
+    green = sys.modules.get("eventlet.patcher")
+    if green is not None and green.already_patched:
+        return sys.modules["greenlet"].getcurrent().parent is None  # type: ignore[no-any-return]
     return threading.get_ident() == threading.main_thread().ident
 
 

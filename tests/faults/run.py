@@ -34,6 +34,19 @@ if MODE == "green":
     eventlet.monkey_patch()
     import greenlet
 
+    class TimedOut(eventlet.Timeout):  # type: ignore[misc]
+        """A timeout that has come, with a text."""
+
+        def __init__(self, text: str) -> None:
+            super().__init__()
+            self.args = (text,)
+
+    # A killed greenlet, and a timeout, are raised in one of them; signals only in the thread of the hub.
+    OTHERS_RAISED: tuple[type[BaseException], ...] = (greenlet.GreenletExit, TimedOut)
+    INTERRUPTS: tuple[type[BaseException], ...] = (greenlet.GreenletExit, TimedOut, KeyboardInterrupt)
+else:
+    OTHERS_RAISED = INTERRUPTS = (KeyboardInterrupt, SystemExit)
+
 from otel_openstack import instrumentation, settings
 from otel_openstack.metrics import catalog
 from otel_openstack.patching import inventory
@@ -44,6 +57,7 @@ from otel_openstack.tracing.api_seam import get_context
 from tests.faults import points
 from tests.faults.bench import Bench
 from tests.faults.points import Point, Step, Tracer
+from tests.faults.work import RAISED
 
 guards = sys.modules["otel_openstack.patching.guard"]  # the package has a function of this name
 
@@ -126,9 +140,11 @@ class Lab:
     def once(self, what: str, *, aborted: bool = False) -> list[str]:
         """Run, and tell what the service saw; what is left behind is a problem."""
         before = dict(get_context())
+        self.aborted = False
         try:
             self.run()
         except BaseException as error:
+            self.aborted = True
             if not aborted:
                 said = traceback.format_exc()[-900:]
                 self.problems.append(f"{self.name}: {what}: the workload raised {error!r} {said}")
@@ -211,6 +227,24 @@ class Lab:
         for name in failures:
             self.first_of.setdefault(name, point)
 
+    def own(self) -> None:
+        """What is no Exception passes as it does without us where the service's own parts raise it."""
+        if self.workload in NO_OTHERS:
+            return
+        for kind in OTHERS_RAISED:
+            RAISED.append(kind)
+            self.fresh()
+            for found in guards._guards.values():
+                found.on = False
+            expected = [*self.once(f"{kind.__name__} raised without us", aborted=True), str(self.aborted)]
+            self.fresh()
+            story = [*self.once(f"{kind.__name__} raised", aborted=True), str(self.aborted)]
+            RAISED.pop()
+            if story != expected:
+                self.problems.append(f"{self.name}: raises {kind.__name__}: {difference(expected, story)}")
+            if guards.failures():
+                self.problems.append(f"{self.name}: raises {kind.__name__}: {guards.failures()} {LINES.lines}")
+
     def limits(self) -> None:
         """Where a patch fails at each pass it is off in the end, said so once, and the others go on."""
         for name, point in self.first_of.items():
@@ -239,29 +273,38 @@ class Lab:
                 self.problems.append(f"{self.name}: {name} off alone: {difference(self.expected, story)} {LINES.lines}")
 
     def interrupts(self) -> None:
-        """What a signal handler raises in the middle of our code goes on to the service, and leaves nothing either."""
-        if MODE == "green" or self.workload not in IN_MAIN_THREAD:
-            return
+        """What comes from outside in the middle of our code goes on to the service, and leaves nothing either.
+
+        A signal's handler raises, a green thread is killed or its time is up; without us it would be raised as well.
+        """
         self.tracer.main_only = True
-        for point in self.tracer.seen:
-            if isinstance(point, Point) and point.line and point not in INTERRUPTED:
-                self.fresh()
-                self.tracer.target, self.tracer.error, self.tracer.fired = point, KeyboardInterrupt, 0
-                points.rearm()  # an interrupt passes no guard that would
-                with self.tracer:
-                    self.once(f"interrupted at {point}", aborted=True)
-                if self.tracer.fired:
-                    INTERRUPTED.add(point)
+        for number, point in enumerate(self.tracer.seen):
+            if not isinstance(point, Point) or not point.line or point in INTERRUPTED:
+                continue
+            self.fresh()
+            kind = INTERRUPTS[number % len(INTERRUPTS)]
+            self.tracer.target, self.tracer.error, self.tracer.fired = point, kind, 0
+            points.rearm()  # an interrupt passes no guard that would
+            what = f"{kind.__name__} at {point}"
+            with self.tracer:
+                story = self.once(what, aborted=True)
+            if not self.tracer.fired:
+                continue
+            INTERRUPTED.add(point)
+            self.results["interrupted"] += 1
+            swallows = self.workload in SWALLOWS
+            if not swallows and not self.aborted and not any(kind.__name__ in told for told in story):
+                self.problems.append(f"{self.name}: {what}: the service never got it")
+            if guards.failures():
+                self.problems.append(f"{self.name}: {what}: counted as a failure of ours: {guards.failures()}")
         self.tracer.target, self.tracer.main_only = None, False
+        self.once("set right", aborted=True)  # what the last one has cut off halfway in the service
 
     def all_points(self) -> None:
         for point in list(self.tracer.seen):
             # A line and a step of a patch once in all, the machinery beneath once for each workload.
-            key = (
-                (self.workload.removesuffix("_by_rabbitmq"), point)
-                if isinstance(point, Point) and not point.line
-                else point
-            )
+            machinery = isinstance(point, Point) and not point.line
+            key = (AS.get(self.workload, self.workload), point) if machinery else point
             if key not in FIRED:
                 FIRED.add(key)
                 self.inject(point, AttributeError if point.line else points.Injected)
@@ -273,10 +316,13 @@ class Lab:
 
 
 FIRED: set[object] = set()
+# Workloads that are the same to the machinery beneath the hooks.
+AS = {"messages_by_rabbitmq": "messages", "identity": "edge", "other_servers": "loaders"}
 LIMITED: set[str] = set()
 FINISHING = 20  # what was under way when the patch went off still fails in its end
-# Where a signal arrives: workloads that do all their work in the main thread.
-IN_MAIN_THREAD = ("futurist_periodics", "startup", "scatter_gather", "batches", "edge", "clients", "caches")
+# Where the library waits for ever or long, without us too, when its part of a thread raises what is no Exception.
+NO_OTHERS = ("futurist_threads", "thread_pool", "loops", "messages", "messages_by_rabbitmq")
+SWALLOWS = ("periodic_tasks",)  # the library catches BaseException round each task
 INTERRUPTED: set[Point] = set()
 SWALLOWED: set[Point | Step] = set()
 PATCHES: set[str] = set()
@@ -289,11 +335,11 @@ def difference(expected: list[str], found: list[str]) -> str:
 
 
 def workloads() -> dict[str, Any]:
-    from tests.faults import data, web, work
+    from tests.faults import cloud, data, web, work
 
     directory = Path(tempfile.mkdtemp())
-    found = [*work.ALL, web.edge, web.loaders, web.services_of(directory), web.routers, web.middleware_of_oslo,
-             web.clients, *data.ALL]  # fmt: skip
+    found = [*work.ALL, web.edge, web.loaders, web.services_of(directory), web.scripts, web.routers, web.middleware_of_oslo,
+             web.clients, *data.ALL, *cloud.ALL]  # fmt: skip
     if "FAULTS_RABBITMQ" in os.environ:
         found.append(data.messages_by_rabbitmq)
     if MODE == "green":
@@ -314,9 +360,10 @@ def installed(level: str) -> Iterator[Telemetry]:
 
 
 def main() -> None:
-    from tests.faults import work
+    from tests.faults import cloud, work
 
     work.stand_ins()
+    cloud.stand_ins()
     logging.getLogger("otel_openstack").addHandler(LINES)
     logging.getLogger("otel_openstack").propagate = False
     logging.root.addHandler(logging.NullHandler())  # what the services say of their own errors
@@ -339,6 +386,7 @@ def main() -> None:
                 try:
                     lab.clean()
                     lab.off()
+                    lab.own()
                     lab.all_points()
                 finally:
                     lab.close()

@@ -203,6 +203,23 @@ def services_of(directory: Path) -> Callable[[Bench], Runs]:
     return modules
 
 
+def scripts(bench: Bench) -> Runs:
+    """A script that a server in C executes, and in whose namespace it looks for the application."""
+    source = "def application(environ, start_response):\n    start_response('200 OK', [])\n    return [b'fine']\n"
+    code = compile(source, "script.wsgi", "exec")
+    loader = sys.modules["_frozen_importlib_external"]
+
+    def run() -> None:
+        for name in ("uwsgi_file_script", "another"):
+            namespace: dict[str, Any] = {"__name__": name}
+            loader._fix_up_module(namespace, name, "script.wsgi")  # type: ignore[attr-defined]
+            exec(code, namespace)
+            serve(bench, name, namespace["application"], environ())
+            bench.did(("names", sorted(set(namespace) - {"__builtins__"})))
+
+    yield run
+
+
 def routers(bench: Bench) -> Runs:  # noqa: C901 (each framework defines its own)
     """Frameworks, each with a request that it routes, one that it does not, and a failing one."""
     import falcon

@@ -28,8 +28,12 @@ class Boom(Exception):  # noqa: N818
     """What a service raises."""
 
 
+RAISED: list[type[BaseException]] = [Boom]
+"""What the parts of a service that fail raise now."""
+
+
 def fails(*_args: Any, **_kwargs: Any) -> Any:
-    raise Boom("service")
+    raise RAISED[-1]("service")
 
 
 def threads(bench: Bench) -> Runs:
@@ -273,7 +277,7 @@ def log_setup(bench: Bench) -> Runs:
 
 
 def subprocesses(bench: Bench) -> Runs:
-    """Every way to make a process but those that replace this one."""
+    """Every way to make a process; what would replace this one finds no program."""
 
     def spawned(spawn: Callable[..., int], *command: str) -> int:
         return os.waitpid(spawn(command[0], command, dict(os.environ)), 0)[1]
@@ -284,6 +288,8 @@ def subprocesses(bench: Bench) -> Runs:
         bench.call("spawn", spawned, os.posix_spawn, "/bin/true")
         bench.call("spawnp", spawned, os.posix_spawnp, "true")
         bench.call("system", os.system, "exit 3")
+        bench.call("execv", os.execv, "/nowhere/at/all", ["nowhere"])
+        bench.call("execve", os.execve, "/nowhere/at/all", ["nowhere"], {"A": "b"})
 
     yield run
 

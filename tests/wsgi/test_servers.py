@@ -44,7 +44,14 @@ SERVERS: dict[str, str] = {
     "gunicorn-sync": GUNICORN.replace("{kind}", "sync").replace("--threads 8", ""),
     **{name: PYTHON.replace("{name}", name) for name in ("eventlet", "wsgiref", "werkzeug", "cheroot")},
 }
+MODULE = "--module demo.wsgi.api:application"
+SCRIPT = Path(__file__).parent / "scripts" / "plain.wsgi"
 PLAINLY = {
+    "wsgi-file": UWSGI.replace(MODULE, f"--wsgi-file {SCRIPT}"),
+    "wsgi-file, callable": UWSGI.replace(MODULE, f"--wsgi-file {SCRIPT} --callable serve"),
+    "wsgi-file, import": UWSGI.replace(MODULE, f"--import otel_openstack.auto --wsgi-file {SCRIPT}"),
+    "mount of a file": UWSGI.replace(MODULE, f"--mount /={SCRIPT} --single-interpreter"),
+    "mount of a module": UWSGI.replace(MODULE, "--mount /=plainly:serve --single-interpreter"),
     "module:name": UWSGI.replace("demo.wsgi.api:application", "plainly:serve"),
     "callable": UWSGI.replace("demo.wsgi.api:application", "plainly --callable serve"),
 }
@@ -73,9 +80,10 @@ class Service:
             "OTEL_OPENSTACK_FILE_DIRECTORY": str(self.otlp),
             "OTEL_OPENSTACK_STRICT": "0",
         }
+        launcher = [] if name.endswith("import") else [BIN / "opentelemetry-instrument"]
         with self.log.open("wb") as log:
             self.process = subprocess.Popen(
-                [BIN / "opentelemetry-instrument", BIN / program, *words],
+                [*launcher, BIN / program, *words],
                 env=environment,
                 cwd=directory,
                 stdout=log,
@@ -170,7 +178,7 @@ def test_requests_of_all_kinds(service: Service) -> None:
 
 @pytest.mark.servers
 @pytest.mark.parametrize("name", PLAINLY)
-def test_the_module_that_uwsgi_is_told_to_load_may_have_any_name(name: str, tmp_path: Path) -> None:
+def test_what_uwsgi_is_told_to_load_may_have_any_name(name: str, tmp_path: Path) -> None:
     service = Service(name, tmp_path)
     try:
         assert service.get("/") == (200, b"ok")
