@@ -4,9 +4,9 @@
 No finder is asked for such a module, so there is no post-import hook. The server reads the file, has Python execute it,
 and takes `application` out of its namespace, all in C. What it does pass through is `_fix_up_module`, with the
 namespace, right before it executes the script; and its look for `application` is a look into that namespace. So the
-namespace gets a key there that is equal to "application" and notices who compares with it: the first one to do so when
-the script has been executed finds the application with the edge round it, under a plain key. The script itself, and
-whoever it calls, see what they made.
+namespace gets a key there of the same hash as "application", which is never equal to anything but notices who compares
+with it: the first one to do so when the script has been executed makes room and puts the edge round the application,
+and the look goes on to find that. The script itself, and whoever it calls, find what they made, or nothing.
 
 A script that switches us on by itself (`import otel_openstack.auto` in it) is found on the stack instead.
 """
@@ -38,7 +38,7 @@ _replaced: list[tuple[Namespace, str, Any, Any]] = []
 
 
 class Key(str):
-    """A name in the namespace of a script that is going to be executed."""
+    """Stands in the namespace of a script that is going to be executed, where its name would."""
 
     __slots__ = ("_namespace", "_thread")
 
@@ -46,34 +46,38 @@ class Key(str):
     _thread: int
 
     def __eq__(self, other: object) -> bool:
-        same = str.__eq__(self, other)
-        if same is True and self._namespace is not None:
+        if str.__eq__(self, other) is True and self._namespace is not None:
             with _watch:
                 self._asked(self._namespace)
-        return same
+        return False
 
     def __ne__(self, other: object) -> bool:
-        return not self == other
+        return True
 
     __hash__ = str.__hash__
 
     def put(self, namespace: Namespace) -> None:
-        """Take the place of the plain name."""
+        """Stand before the plain name in every look for it, which is made anew behind it if it is there."""
         self._namespace = None
         self._thread = originals.get_ident()
-        known = namespace.pop(str(self), _nothing)
-        namespace[self] = known
+        name = str.__str__(self)
+        known = namespace.pop(name, _nothing)
+        namespace[self] = None
+        if known is not _nothing:
+            namespace[name] = known
         self._namespace = namespace
 
     def _asked(self, namespace: Namespace) -> None:
         if any(frame.f_globals is namespace for frame in _bodies(sys._current_frames().get(self._thread))):
             return  # the script is not at its end
         self._namespace = None
-        application = namespace.pop(self, _nothing)
+        del namespace[self]
+        name = str.__str__(self)
+        application = namespace.get(name, _nothing)
         if application is not _nothing:
-            edge = namespace[str(self)] = at_edge(application)
+            edge = namespace[name] = at_edge(application)
             if edge is not application:
-                _replaced.append((namespace, str(self), application, edge))
+                _replaced.append((namespace, name, application, edge))
 
 
 def _bodies(frame: FrameType | None) -> Iterator[FrameType]:

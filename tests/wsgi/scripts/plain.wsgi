@@ -1,5 +1,14 @@
 # SPDX-License-Identifier: Apache-2.0
-# What the script does with its application before it is at its end goes to the application, not to an edge.
+# Before the script has made its application there is none; what it does with it before it is at its end goes to the
+# application, not to an edge.
+try:
+    application
+except NameError:
+    assert "application" not in globals()
+else:
+    raise AssertionError
+
+
 class Application:
     version = 1
 
