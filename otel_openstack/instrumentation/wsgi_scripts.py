@@ -47,7 +47,7 @@ class Key(str):
 
     def __eq__(self, other: object) -> bool:
         same = str.__eq__(self, other)
-        if same is True and self._namespace is not None:
+        if same is True and self._namespace is not None and _watch.applies():
             with _watch:
                 self._asked(self._namespace)
         return same
@@ -61,19 +61,22 @@ class Key(str):
         """Take the place of the plain name."""
         self._namespace = None
         self._thread = originals.get_ident()
-        known = namespace.pop(str(self), _nothing)
-        namespace[self] = known
+        namespace[self] = namespace.pop(str(self), _nothing)
         self._namespace = namespace
 
     def _asked(self, namespace: Namespace) -> None:
         if any(frame.f_globals is namespace for frame in _bodies(sys._current_frames().get(self._thread))):
             return  # the script is not at its end
+        application = namespace[self]
+        if application is _nothing:
+            self._namespace = None
+            del namespace[self]
+            return
+        edge = at_edge(application)
+        if edge is not application:
+            _replaced.append((namespace, str(self), application, edge))
+        namespace[self] = edge  # the key stays, since another thread may look at any time
         self._namespace = None
-        application = namespace.pop(self, _nothing)
-        if application is not _nothing:
-            edge = namespace[str(self)] = at_edge(application)
-            if edge is not application:
-                _replaced.append((namespace, str(self), application, edge))
 
 
 def _bodies(frame: FrameType | None) -> Iterator[FrameType]:
