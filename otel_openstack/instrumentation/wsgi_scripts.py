@@ -42,11 +42,11 @@ class Key(str):
 
     __slots__ = ("_namespace", "_thread")
 
-    _namespace: Namespace | None
+    _namespace: Namespace
     _thread: int
 
     def __eq__(self, other: object) -> bool:
-        if str.__eq__(self, other) is True and self._namespace is not None:
+        if str.__eq__(self, other) is True and _watch.applies():
             with _watch:
                 self._asked(self._namespace)
         return False
@@ -57,20 +57,16 @@ class Key(str):
     __hash__ = str.__hash__
 
     def put(self, namespace: Namespace) -> None:
-        """Stand before the plain name in every look for it, which is made anew behind it if it is there."""
-        self._namespace = None
+        """Stand before the name in every look for it; what has it already stays as it is."""
+        if str.__str__(self) in namespace:
+            return
         self._thread = originals.get_ident()
-        name = str.__str__(self)
-        known = namespace.pop(name, _nothing)
-        namespace[self] = None
-        if known is not _nothing:
-            namespace[name] = known
         self._namespace = namespace
+        namespace[self] = None
 
     def _asked(self, namespace: Namespace) -> None:
         if any(frame.f_globals is namespace for frame in _bodies(sys._current_frames().get(self._thread))):
             return  # the script is not at its end
-        self._namespace = None
         del namespace[self]
         name = str.__str__(self)
         application = namespace.get(name, _nothing)

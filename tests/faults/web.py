@@ -215,7 +215,7 @@ def scripts(bench: Bench) -> Runs:
             loader._fix_up_module(namespace, name, "script.wsgi")  # type: ignore[attr-defined]
             exec(code, namespace)
             serve(bench, name, namespace["application"], environ())
-            bench.did(("names", sorted(set(namespace) - {"__builtins__"})))
+            bench.did(("names", sorted({*map(str, namespace)} - {"__builtins__"})))
 
     yield run
 
