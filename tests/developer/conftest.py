@@ -1,11 +1,13 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A registry file of a developer, read anew for each test."""
+"""A registry file of a developer, read anew for each test; no request that other tests left in this thread."""
 
 from __future__ import annotations
 
+import threading
 from pathlib import Path
 
 import pytest
+from oslo_context import context
 
 from otel_openstack.developer import blocks, names, problems
 
@@ -15,7 +17,8 @@ names.add(str(FILE))  # as a package does when it is imported, before its module
 
 
 @pytest.fixture(autouse=True)
-def project():
+def project(monkeypatch):
+    monkeypatch.setattr(context, "_request_store", threading.local())
     names.forget()
     blocks.forget()
     problems.found.clear()
