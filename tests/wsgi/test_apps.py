@@ -24,6 +24,7 @@ from otel_openstack import settings, testing
 from otel_openstack.instrumentation import wsgi_apps
 from otel_openstack.instrumentation.wsgi import Edge
 from otel_openstack.patching import inventory
+from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.inventory import State
 from otel_openstack.testing import Telemetry
 from tests.wsgi.test_exchange import Server, request
@@ -70,6 +71,27 @@ def test_an_application_from_paste(patched: Telemetry, tmp_path: Path) -> None:
     assert isinstance(application, Edge)
     assert Server(application, request(path="/v2/servers", SCRIPT_NAME="")).output == b"/v2"
     assert patched.span("GET").attributes["url.path"] == "/v2/servers"  # as it came, before urlmap moved its parts
+
+
+def test_what_is_made_while_switched_off_is_measured_afterwards(patched: Telemetry, tmp_path: Path, demo: str) -> None:
+    (tmp_path / "api-paste.ini").write_text(INI.format(module=__name__))
+    suspend()
+    try:
+        made = [
+            deploy.loadapp(f"config:{tmp_path}/api-paste.ini", name="main"),
+            importlib.import_module(demo).application,
+        ]
+        made.append(werkzeug.serving.BaseWSGIServer("127.0.0.1", 0, make_application({})))
+        made[2].server_close()
+        made[2] = made[2].app
+        for application in made:
+            Server(application, request(path="/v2/servers", SCRIPT_NAME=""))
+    finally:
+        resume()
+    assert patched.spans() == []
+    for application in made:
+        Server(application, request(path="/v2/servers", SCRIPT_NAME=""))
+    assert [span.kind for span in patched.spans()] == ["SERVER"] * 3
 
 
 @pytest.fixture
