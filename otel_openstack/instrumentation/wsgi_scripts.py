@@ -48,7 +48,11 @@ class Key(str):
     def __eq__(self, other: object) -> bool:
         if str.__eq__(self, other) is True and self._namespace is not None:
             with _watch:
-                self._asked(self._namespace)
+                try:
+                    self._asked(self._namespace)
+                except BaseException:
+                    self.let_go(self._namespace)
+                    raise
         return False
 
     def __ne__(self, other: object) -> bool:
@@ -62,16 +66,23 @@ class Key(str):
         self._thread = originals.get_ident()
         name = str.__str__(self)
         known = namespace.pop(name, _nothing)
-        namespace[self] = None
-        if known is not _nothing:
-            namespace[name] = known
+        try:
+            namespace[self] = None
+        finally:
+            if known is not _nothing:
+                namespace[name] = known
         self._namespace = namespace
+
+    def let_go(self, namespace: Namespace | None) -> None:
+        """Notice nothing any more, and be in nobody's way."""
+        self._namespace = None
+        if namespace is not None:
+            namespace.pop(self, None)
 
     def _asked(self, namespace: Namespace) -> None:
         if any(frame.f_globals is namespace for frame in _bodies(sys._current_frames().get(self._thread))):
             return  # the script is not at its end
-        self._namespace = None
-        del namespace[self]
+        self.let_go(namespace)
         name = str.__str__(self)
         application = namespace.get(name, _nothing)
         if application is not _nothing:
@@ -107,7 +118,12 @@ def _fix_up(original: Callable[..., Any]) -> Callable[..., Any]:
 
 def _expect(namespace: Namespace) -> None:
     _, name = resource.uwsgi_application()
-    Key(name).put(namespace)
+    key = Key(name)
+    try:
+        key.put(namespace)
+    except BaseException:
+        key.let_go(namespace)
+        raise
 
 
 PATCHES: tuple[Patch, ...] = (
