@@ -8,14 +8,13 @@ python deploy/generate.py --check   writes nothing; exits with 1 and a diff wher
 from __future__ import annotations
 
 import argparse
-import difflib
 import sys
 from pathlib import Path
 
 import grafana
 import rules
 from dashboards import api, database, host, pools, rpc, runtime, telemetry
-from names import ROOT, Names, UnknownNameError
+from names import ROOT, Names, UnknownNameError, generator
 
 DASHBOARDS = tuple(module.DASHBOARD for module in (api, rpc, database, runtime, pools, host, telemetry))
 # Metrics of the registry that no dashboard shows, with the reason.
@@ -48,15 +47,7 @@ def main(arguments: list[str] | None = None) -> int:
     except (UnknownNameError, ValueError) as error:
         print(error, file=sys.stderr)
         return 2
-    differences = ""
-    for name, new in made.items():
-        path = options.root / name
-        if options.check:
-            old = path.read_text(encoding="utf-8") if path.exists() else ""
-            differences += "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, "generated"))
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(new, encoding="utf-8")
+    differences = generator().put(made, options.root, check=options.check)
     print(differences, end="")
     return 1 if differences else 0
 

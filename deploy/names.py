@@ -9,6 +9,7 @@ an error, so a query cannot ask for what nobody sends.
 from __future__ import annotations
 
 import difflib
+import functools
 import importlib.util
 import re
 import sys
@@ -101,7 +102,7 @@ class Names:
     """All metrics that a query may name, and those that some query named."""
 
     def __init__(self, registry: Path = ROOT / "registry") -> None:
-        groups = [group.data for group in _generator().read(registry).of("metric")]
+        groups = [group.data for group in generator().read(registry).of("metric")]
         self.registry = {metric.name: metric for metric in map(_metric, groups)}
         self.used: set[str] = set()
 
@@ -158,7 +159,9 @@ def _metric(data: dict[str, Any]) -> Metric:
     )
 
 
-def _generator() -> Any:
+@functools.cache
+def generator() -> Any:
+    """Return the registry's generator, which is a script, as a module."""
     spec = importlib.util.spec_from_file_location("registry_generate", ROOT / "registry" / "generate.py")
     assert spec
     assert spec.loader

@@ -217,6 +217,17 @@ def compare(path: Path, name: str, new: str) -> str:
     return "".join(difflib.unified_diff(old.splitlines(True), new.splitlines(True), name, f"{name} (generated)"))
 
 
+def put(made: Mapping[str, str], root: Path, *, check: bool) -> str:
+    """Write texts under `root` by their names; with `check` write nothing and return how the files differ."""
+    if check:
+        return "".join(compare(root / name, name, text) for name, text in made.items())
+    for name, text in made.items():
+        path = root / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(text, encoding="utf-8")
+    return ""
+
+
 def main(arguments: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--check", action="store_true", help="write nothing, exit with 1 where a file differs")
@@ -228,14 +239,8 @@ def main(arguments: list[str] | None = None) -> int:
     except RegistryError as error:
         print(error, file=sys.stderr)
         return 2
-    differences = ""
-    for name, render in OUTPUTS.items():
-        path, text = options.root / name, render(registry)
-        if options.check:
-            differences += compare(path, name, text)
-        else:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text, encoding="utf-8")
+    made = {name: render(registry) for name, render in OUTPUTS.items()}
+    differences = put(made, options.root, check=options.check)
     print(differences, end="")
     return 1 if differences else 0
 
