@@ -130,17 +130,8 @@ def _ends(work: Work, elapsed: str) -> Lines:
 
 def _driven(call: str, spans: Sequence[str]) -> Lines:
     """Return what drives a generator step by step: its span is current while it works, not while its consumer does."""
-    on = [f"{span}.attach()" for span in spans]
-    off = [f"{span}.detach()" for span in reversed(spans)]
-    thrown = [*on, "_otel_item = _otel_inner.throw(_otel_thrown)"]
     return [
-        f"_otel_inner = {call}",
-        "try:",
-        *_in(["_otel_item = next(_otel_inner)", "while True:"]),
-        *_in(_in([*off, "try:", *_in(["_otel_sent = yield _otel_item"])])),
-        *_in(_in(["except GeneratorExit:", *_in([*on, "_otel_inner.close()", "raise"])])),
-        *_in(_in(["except BaseException as _otel_thrown:", *_in(thrown)])),
-        *_in(_in(["else:", *_in([*on, "_otel_item = _otel_inner.send(_otel_sent)"])])),
+        *_steps(call, spans, "next(_otel_inner)", "_otel_inner."),
         "except StopIteration as _otel_stop:",
         *_in(["_otel_result = _otel_stop.value"]),
     ]
@@ -151,19 +142,26 @@ def _relay(call: str, spans: Sequence[str]) -> Lines:
 
     Plain `return`s out of it are not needed: it ends where the generator does.
     """
+    return [
+        *_steps(call, spans, "await _otel_inner.__anext__()", "await _otel_inner.a"),
+        "except StopAsyncIteration:",
+        *_in(["pass"]),
+    ]
+
+
+def _steps(call: str, spans: Sequence[str], first: str, then: str) -> Lines:
+    """Return the loop over a generator; `first` takes a step, `then` begins the call of throw, close or send."""
     on = [f"{span}.attach()" for span in spans]
     off = [f"{span}.detach()" for span in reversed(spans)]
-    thrown = [*on, "_otel_item = await _otel_inner.athrow(_otel_thrown)"]
+    thrown = [*on, f"_otel_item = {then}throw(_otel_thrown)"]
     return [
         f"_otel_inner = {call}",
         "try:",
-        *_in(["_otel_item = await _otel_inner.__anext__()", "while True:"]),
+        *_in([f"_otel_item = {first}", "while True:"]),
         *_in(_in([*off, "try:", *_in(["_otel_sent = yield _otel_item"])])),
-        *_in(_in(["except GeneratorExit:", *_in([*on, "await _otel_inner.aclose()", "raise"])])),
+        *_in(_in(["except GeneratorExit:", *_in([*on, f"{then}close()", "raise"])])),
         *_in(_in(["except BaseException as _otel_thrown:", *_in(thrown)])),
-        *_in(_in(["else:", *_in([*on, "_otel_item = await _otel_inner.asend(_otel_sent)"])])),
-        "except StopAsyncIteration:",
-        *_in(["pass"]),
+        *_in(_in(["else:", *_in([*on, f"_otel_item = {then}send(_otel_sent)"])])),
     ]
 
 
