@@ -241,7 +241,7 @@ def _translate_file(config: Any, exporters: dict[str, str]) -> None:
     """Take the directory of the file that is named: each process writes a file of its own there."""
     parts = urlsplit(config.output_stream or "")
     if parts.scheme == "file":
-        exporters[settings.PREFIX + "FILE_DIRECTORY"] = str(os.path.dirname(parts.path))
+        exporters[settings.PREFIX + "FILE_DIRECTORY"] = os.path.dirname(parts.path)
 
 
 def _translate_otlp(config: Any, name: str, signal: str, exporters: dict[str, str]) -> None:

@@ -72,8 +72,7 @@ def possible(level: Level | str, group: str | None = None, name: str | None = No
 def nothing_possible() -> bool:
     """Return whether the process cannot measure anything, by whatever name."""
     chosen = settings.get()
-    disabled = os.environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
-    return disabled or max([_highest(chosen), *map(_level, chosen.levels.values())]) is Level.OFF
+    return settings.disabled(os.environ) or max([_highest(chosen), *map(_level, chosen.levels.values())]) is Level.OFF
 
 
 def move(level: Level | str) -> bool:

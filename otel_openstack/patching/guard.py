@@ -36,7 +36,14 @@ class Guard:
 
     def applies(self) -> bool:
         """Whether to change what is being made: also while everything is suspended, as it may outlive that."""
-        return self.on or (_suspended and self.failures < LIMIT and self.name not in _retired)
+        return self.on or (_suspended and self._sound())
+
+    def settle(self) -> None:
+        """Work or pass through, as all that bears on it says now."""
+        self.on = self._sound() and _may_work(self.name)
+
+    def _sound(self) -> bool:
+        return self.failures < LIMIT and self.name not in _retired
 
     def failed(self, step: str, error: Exception) -> None:
         """Count a failure in `step`; the first is logged, the fifth switches the patch off."""
@@ -119,8 +126,7 @@ def mute(name: str, muted: bool) -> None:
         _muted.add(name)
     else:
         _muted.discard(name)
-    found = guard(name)
-    found.on = found.failures < LIMIT and name not in _retired and _may_work(name)
+    guard(name).settle()
 
 
 def last(name: str) -> None:
@@ -132,8 +138,8 @@ def silence(silent: bool) -> None:
     """Let everything pass through while the level is off, also what is no patch or is made meanwhile."""
     global _silent
     _silent = silent
-    for name, found in tuple(_guards.items()):
-        found.on = found.failures < LIMIT and name not in _retired and _may_work(name)
+    for found in tuple(_guards.values()):
+        found.settle()
 
 
 def _may_work(name: str) -> bool:
@@ -155,7 +161,7 @@ def resume() -> None:
     global _suspended
     _suspended = False
     for found in tuple(_guards.values()):
-        found.on = found.failures < LIMIT and found.name not in _retired and _may_work(found.name)
+        found.settle()
 
 
 def reset() -> None:
