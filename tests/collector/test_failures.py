@@ -48,6 +48,12 @@ def agent(directory, etsy, *more, extra="", **environment):
     return collector
 
 
+def writing(directory, etsy, port):
+    """An agent that writes to the Prometheus at `port` too."""
+    url = f"http://127.0.0.1:{port}/api/v1/write"
+    return agent(directory, etsy, "to-prometheus-remote-write.yaml", OTEL_OPENSTACK_REMOTE_WRITE=url)
+
+
 def others_go_on(collector, etsy, worker, directory):
     """A request more is counted by statsd, for Prometheus and in the files."""
     worker.serve(0.1)
@@ -62,9 +68,7 @@ def others_go_on(collector, etsy, worker, directory):
 def test_prometheus_down_and_up_again(tmp_path):
     """By remote write: what it missed is in the values that it gets when it is back."""
     with EtsyStatsd(tmp_path) as etsy, writable(tmp_path / "prometheus") as prometheus:
-        url = f"http://127.0.0.1:{prometheus.port}/api/v1/write"
-        more = "to-prometheus-remote-write.yaml"
-        with agent(tmp_path, etsy, more, OTEL_OPENSTACK_REMOTE_WRITE=url) as collector:
+        with writing(tmp_path, etsy, prometheus.port) as collector:
             worker = Worker()
             others_go_on(collector, etsy, worker, tmp_path)
             wait(lambda: prometheus.value(COUNT) == 1, "remote write")
@@ -82,10 +86,8 @@ def reported(collector, worker):
 
 
 def test_prometheus_down_for_longer_than_the_queue(tmp_path):
-    url = f"http://127.0.0.1:{free_port()}/api/v1/write"
     with EtsyStatsd(tmp_path) as etsy:
-        more = "to-prometheus-remote-write.yaml"
-        with agent(tmp_path, etsy, more, OTEL_OPENSTACK_REMOTE_WRITE=url) as collector:
+        with writing(tmp_path, etsy, free_port()) as collector:
             worker = Worker()
             for _ in range(5):
                 others_go_on(collector, etsy, worker, tmp_path)
@@ -171,9 +173,7 @@ HOSTILE = (
 
 def test_malformed_bodies_and_names_of_ten_kilobytes(tmp_path):
     with EtsyStatsd(tmp_path) as etsy, writable(tmp_path / "prometheus") as prometheus:
-        url = f"http://127.0.0.1:{prometheus.port}/api/v1/write"
-        more = "to-prometheus-remote-write.yaml"
-        with agent(tmp_path, etsy, more, OTEL_OPENSTACK_REMOTE_WRITE=url) as collector:
+        with writing(tmp_path, etsy, prometheus.port) as collector:
             worker = Worker()
             for path, body, kind in HOSTILE:
                 status = collector.post(body, path, kind=kind)
