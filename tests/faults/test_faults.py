@@ -6,6 +6,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import json
 import os
@@ -78,36 +79,48 @@ MODES = ("native", "green", "asyncio")
 
 
 @pytest.fixture(scope="module")
-def memcached() -> Iterator[int]:
+def memcached() -> Iterator[dict[str, int]]:
+    """The port of a server for each mode: the work flushes it, and the modes run side by side."""
+    with contextlib.ExitStack() as started:
+        yield {mode: started.enter_context(_memcached()) for mode in MODES}
+
+
+@contextlib.contextmanager
+def _memcached() -> Iterator[int]:
     with socket.socket() as found:
         found.bind(("127.0.0.1", 0))
         port: int = found.getsockname()[1]
     server = subprocess.Popen(["memcached", "-l", "127.0.0.1", "-p", str(port), "-u", "nobody"])
-    end = time.monotonic() + 10
-    while True:
-        try:
-            socket.create_connection(("127.0.0.1", port)).close()
-            break
-        except ConnectionRefusedError:
-            assert time.monotonic() < end
-            time.sleep(0.02)
-    yield port
-    server.terminate()
-    server.wait(10)
+    try:
+        end = time.monotonic() + 10
+        while True:
+            try:
+                socket.create_connection(("127.0.0.1", port)).close()
+                break
+            except ConnectionRefusedError:
+                assert time.monotonic() < end
+                time.sleep(0.02)
+        yield port
+    finally:
+        server.terminate()
+        server.wait(10)
 
 
 broker = pytest.fixture(scope="module")(rabbitmq.serve)
 
 
 @pytest.fixture(scope="module")
-def runs(memcached: int, broker: rabbitmq.RabbitMQ) -> dict[str, dict[str, Any]]:
+def runs(memcached: dict[str, int], broker: rabbitmq.RabbitMQ) -> dict[str, dict[str, Any]]:
     """What each process tells, run side by side."""
-    environ = os.environ | {"FAULTS_MEMCACHED": str(memcached), "PYTHONDONTWRITEBYTECODE": "1"}
     command = [sys.executable, "-m", "tests.faults.run"]
+    own = {"native": {"FAULTS_RABBITMQ": broker.url}, "green": {}, "asyncio": {"EVENTLET_HUB": "asyncio"}}
+    words = {"native": ["native"], "green": ["green"], "asyncio": ["green", "hub"]}
     started = {
-        "native": _start([*command, "native"], environ | {"FAULTS_RABBITMQ": broker.url}),
-        "green": _start([*command, "green"], environ),
-        "asyncio": _start([*command, "green", "hub"], environ | {"EVENTLET_HUB": "asyncio"}),
+        mode: _start(
+            [*command, *words[mode]],
+            os.environ | {"FAULTS_MEMCACHED": str(memcached[mode]), "PYTHONDONTWRITEBYTECODE": "1"} | own[mode],
+        )
+        for mode in MODES
     }
     return {mode: _told(process) for mode, process in started.items()}
 
