@@ -15,7 +15,7 @@ DASHBOARD = Dashboard(
     "Statements by service and table, pools of connections, errors, retries and deadlocks; commands of the cache.",
     (
         section(
-            "Statements",
+            "Statements and tables",
             panel("Statements", rate(f"{STATEMENTS}:count", "job", "db.system.name"), stacked=True),
             panel("Time in statements", busy(STATEMENTS, "job"), why="Seconds a second: how many connections are busy on average.", stacked=True),
             panel("Statements, p95", quantile(0.95, STATEMENTS, "job", "db.system.name")),
@@ -49,7 +49,7 @@ DASHBOARD = Dashboard(
             panel("Deadlocks", rate("openstack.db.deadlocks", "job", "code.function.name")),
         ),
         section(
-            "Functions",
+            "Functions of the services",
             table(
                 "Functions",
                 busy(FUNCTIONS, "job", "code.function.name", "openstack.db.access").called("Load"),

@@ -12,7 +12,7 @@ DASHBOARD = Dashboard(
     "Everything that the services of one host say: processes, CPU, memory, requests, messages, database, loop.",
     (
         section(
-            "Processes",
+            "The processes of the host",
             panel("Processes", Query("count by (job) (<process.thread.count>)", ("job",)), why="A worker that is respawned is counted twice for up to five minutes."),
             panel("CPU", rate("process.cpu.time", "job"), why="100 % is one core.", stacked=True),
             panel("Memory", state("process.memory.usage", "job"), stacked=True),

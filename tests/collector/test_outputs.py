@@ -38,6 +38,33 @@ def test_respawned_workers_make_no_new_series_for_prometheus(tmp_path):
                 assert series(collector, port) == sizes
 
 
+def test_a_resource_that_grows_is_counted_once_and_hosts_stay_apart(tmp_path):
+    """One of a host's processes learns its region late; two hosts report to one collector, as to a gateway."""
+    port = free_port()
+    environment = {"OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{port}"}
+    with Collector(tmp_path, "agent.yaml", "to-prometheus.yaml", environment=environment) as collector:
+        workers = [("c1", Worker()), ("c1", Worker()), ("c2", Worker())]
+        for learned in ({}, {"cloud.region": "RegionOne"}):
+            for number, (host, worker) in enumerate(workers):
+                worker.serve(0.1)
+                attributes = {"service.instance.id": worker.instance, "service.name": "nova-api", "host.name": host}
+                resource = worker.resource()
+                resource["resource"]["attributes"] = [
+                    {"key": key, "value": {"stringValue": value}}
+                    for key, value in (attributes | (learned if number == 0 else {})).items()
+                ]
+                assert collector.post({"resourceMetrics": [resource]}) == 200
+        wanted = {'{host_name="c1",job="nova-api"} 4', '{host_name="c2",job="nova-api"} 2'}
+        wait(lambda: shown(collector, port, "requests_total") == wanted, wanted)
+        assert shown(collector, port, "latency_seconds_count") == wanted
+        assert 'cloud_region="RegionOne"' in collector.get(port, "/metrics")
+
+
+def shown(collector, port, name):
+    lines = (collector.get(port, "/metrics") or "").splitlines()
+    return {line.removeprefix(name) for line in lines if line.startswith(f"{name}{{")}
+
+
 def test_one_number_through_all_outputs(tmp_path):
     """What the workers count is what statsd, Prometheus and the files count; half of it comes over the Unix socket."""
     port = free_port()
