@@ -71,7 +71,7 @@ def observed(run: Run, tmp_path_factory):
             "OTEL_OPENSTACK_REMOTE_WRITE": f"http://127.0.0.1:{servers['written'].port}/api/v1/write",
             "OTEL_OPENSTACK_PROMETHEUS_OTLP": f"http://127.0.0.1:{servers['otlp'].port}/api/v1/otlp",
             "OTEL_OPENSTACK_JAEGER": f"http://127.0.0.1:{jaeger.otlp}",
-            "OTEL_OPENSTACK_PROMETHEUS_INTERVAL": "1s",
+            "OTEL_OPENSTACK_PROMETHEUS_INTERVAL": "2s",
             "OTEL_OPENSTACK_TRACES_PERCENT": "100",
             "OTEL_OPENSTACK_DECISION_WAIT": "1s",
         }
