@@ -58,6 +58,7 @@ check: .venv/installed
 	.venv/bin/python registry/generate.py --check
 	.venv/bin/python docs/generate.py --check
 	.venv/bin/python deploy/generate.py --check
+	.venv/bin/python collector/capacity/gateways.py --check
 	.venv/bin/python benchmarks/guard.py
 	.venv/bin/python -m pytest -q tests/test_architecture.py
 

@@ -200,6 +200,7 @@ def test_an_upgrade_keeps_and_a_purge_removes(container, packages):
     container.ask("dpkg", "--purge", NAME)
     container.ask("rm", "-r", ETC)  # what was added by hand
     before = files(container, "/")
+    assert not [line for line in before if "otel-openstack" in line], "left by what the tests before did"
     container.run("dpkg", "--install", packages[0])
     assert NAME not in container.run("systemctl", "list-units", "--plain", "--no-legend", "--type=service")
     assert oct(container.path(f"{ETC}/agent.env").stat().st_mode & 0o777) == "0o640"
