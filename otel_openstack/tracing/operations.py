@@ -13,7 +13,6 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from time import perf_counter, time_ns
 from typing import Any
 
-from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode
@@ -193,9 +192,9 @@ def root(
         background.mark_serving()
     if above is None:
         above = Context()
-        if carrier is not None:
+        if carrier:
             try:
-                above = propagate.extract(carrier, above)
+                above = propagators.extract(carrier)
             except Exception:  # a propagator that fails on what a stranger sent
                 above = Context()
     return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)
