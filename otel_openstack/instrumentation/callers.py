@@ -122,11 +122,11 @@ def above(environ: Mapping[str, Any]) -> tuple[Context, Caller | None]:
 
 def sent(environ: Mapping[str, Any], getter: Getter[Any] = GETTER) -> Context:
     """Return all that the headers of a request say, believed or not."""
+    if propagators.usual() and "HTTP_TRACESTATE" not in environ and "HTTP_BAGGAGE" not in environ:
+        found = propagators.parent(inbound.header("traceparent", environ.get("HTTP_TRACEPARENT")))
+        if found is not None:
+            return found
     try:
-        if propagators.usual() and "HTTP_TRACESTATE" not in environ and "HTTP_BAGGAGE" not in environ:
-            found = propagators.parent(inbound.header("traceparent", environ.get("HTTP_TRACEPARENT")))
-            if found is not None:
-                return found
         return propagate.extract(environ, Context(), getter)
     except Exception:  # what anyone can send is no failure of ours, and propagators may be others'
         return Context()

@@ -13,6 +13,7 @@ from collections.abc import Mapping, MutableMapping, Sequence
 from time import perf_counter, time_ns
 from typing import Any
 
+from opentelemetry import propagate
 from opentelemetry import trace as trace_api
 from opentelemetry.context import Context, create_key
 from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, StatusCode
@@ -193,8 +194,9 @@ def root(
     if above is None:
         above = Context()
         if carrier:
+            known = propagators.alone(carrier)
             try:
-                above = propagators.extract(carrier)
+                above = propagate.extract(carrier, above) if known is None else known
             except Exception:  # a propagator that fails on what a stranger sent
                 above = Context()
     return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)

@@ -73,17 +73,15 @@ def inject(carrier: MutableMapping[str, Any], context: Context, ours: frozenset[
         _baggage.inject(carrier, context)
 
 
-def extract(carrier: Any) -> Context:
-    """Return what incoming headers say, given as a plain dictionary of texts that are bounded; raises as propagators.
+def alone(carrier: Any) -> Context | None:
+    """Return what incoming headers say that hold a `traceparent` and nothing else; None where propagators are to tell.
 
     Args:
-        carrier: the headers by their lower-case names.
+        carrier: the headers by their lower-case names, texts that are bounded.
     """
-    if type(carrier) is dict and len(carrier) == 1 and usual():
-        found = parent(carrier.get("traceparent"))
-        if found is not None:
-            return found
-    return propagate.extract(carrier, Context())
+    if type(carrier) is not dict or len(carrier) != 1 or not usual():
+        return None
+    return parent(carrier.get("traceparent"))
 
 
 def parent(header: str | None) -> Context | None:
