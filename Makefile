@@ -6,6 +6,7 @@
 # make peers      Jaeger, Prometheus and statsd for the tests and for make demo OBSERVE=1, beside it
 # make deb        a Debian package of it, beside it
 # make check      what needs no server: style, types, generated files, instruction counts of the hot paths
+# make bench      what it costs beside everything else there is, with a page of results; make bench-quick: minutes
 # make upstream   the libraries' own unit tests with us and without, compared test by test
 # make soak       an hour of server creates: does anything grow?
 # make clean      remove what these made
@@ -17,6 +18,7 @@ COMPARE ?=
 OBSERVE ?=
 ROUNDS ?= 3
 MINUTES ?= 60
+CREATES ?=
 VARIANTS ?= bare,up,blackhole
 
 CLOUD := $(PYTHON) examples/minicloud
@@ -27,7 +29,7 @@ TEST_PACKAGES := rabbitmq-server mariadb-server memcached prometheus chromium ch
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 
-.PHONY: demo test coexist collector peers deb check upstream soak apt clean
+.PHONY: demo test coexist collector peers deb check upstream soak apt clean bench bench-quick guard
 
 demo:
 	$(CLOUD) $(if $(COMPARE),compare --rounds $(ROUNDS),demo --servers $(SERVERS) $(if $(OBSERVE),--observe)) --concurrency $(CONCURRENCY)
@@ -59,8 +61,23 @@ check: .venv/installed
 	.venv/bin/python docs/generate.py --check
 	.venv/bin/python deploy/generate.py --check
 	.venv/bin/python collector/capacity/gateways.py --check
+	.venv/bin/python benchmarks/report.py --check
 	.venv/bin/python benchmarks/guard.py
 	.venv/bin/python -m pytest -q tests/test_architecture.py
+
+# Stores the instruction counts that `make check` compares with, for this Python.
+guard: .venv/installed
+	.venv/bin/python benchmarks/guard.py --update
+
+# Everything that the product costs, beside what else there is: about half an hour on a machine with two cores that does
+# nothing else, results into benchmarks/results.json and docs/benchmarks.md. CREATES=30 measures the minimal cloud too.
+bench: .venv-bench/installed
+	$(if $(CREATES),$(CLOUD) install)
+	.venv-bench/bin/python benchmarks/run.py $(if $(CREATES),--cloud .demo/venv --creates $(CREATES))
+
+# Minutes: the same rows, fewer rounds, the most important variants; printed, and kept in .cache/bench.json.
+bench-quick: .venv-bench/installed
+	.venv-bench/bin/python benchmarks/run.py --quick
 
 # Upstream's own unit tests, without us and with us at level deep.
 upstream: apt .venv/installed
@@ -86,9 +103,15 @@ apt:
 	.venv-sa20/bin/python $(PIP) -e '.[test-sqlalchemy20]'
 	touch $@
 
+# What the benchmark compares with: all of it, with the SQLAlchemy that contrib's instrumentor takes.
+.venv-bench/installed: pyproject.toml benchmarks/requirements.txt
+	$(PYTHON) -m venv .venv-bench
+	.venv-bench/bin/python $(PIP) -e . -r benchmarks/requirements.txt
+	touch $@
+
 clean:
 	-$(CLOUD) down
 	-$(CLOUD) down --dir .cache/cloud
 	-$(CLOUD) down --dir .cache/coexist/cloud
 	-$(CLOUD) down --dir .cache/soak/cloud
-	rm -rf .demo .cache .venv .venv-sa20 .mypy_cache .ruff_cache .pytest_cache
+	rm -rf .demo .cache .venv .venv-sa20 .venv-bench .mypy_cache .ruff_cache .pytest_cache

@@ -6,6 +6,7 @@ A case is `operation/variant`. The variant `nothing` is the turn of the loop its
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -25,6 +26,8 @@ class Made:
     collect: Callable[[], object] = lambda: None
     """Runs after a round, outside the measurement: empties what would grow."""
 
+    clock: Callable[[], int] = time.thread_time_ns
+
     def loop(self) -> Callable[[int], None]:
         """Return a function that repeats the statement."""
         names: dict[str, Any] = {"uses": self.uses}
@@ -39,7 +42,7 @@ Cases = dict[str, dict[str, Make]]
 """Operation -> variant -> what makes it."""
 
 WITNESSED = 100
-"""Turns at the end of which as many items have to be found."""
+"""Items, at least, that are made once more at the end and have to be found."""
 
 
 def witness(made: Made) -> tuple[int, int] | None:
@@ -47,8 +50,9 @@ def witness(made: Made) -> tuple[int, int] | None:
     if made.found is None:
         return None
     before = made.found()
-    made.loop()(WITNESSED)
-    return WITNESSED * made.share, made.found() - before
+    turns = max(2, WITNESSED // made.share)
+    made.loop()(turns)
+    return turns * made.share, made.found() - before
 
 
 def nothing() -> Made:

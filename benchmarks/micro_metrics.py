@@ -12,6 +12,7 @@ LABELS = ("GET", "/v2.1/servers/{id}", 200)
 KEYS = ("http.request.method", "http.route", "http.response.status_code")
 ATTRIBUTES = dict(zip(KEYS, LABELS, strict=True))
 BOUNDARIES = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
+VALUES = {"histogram": "0.042", "counter": "1", "gauge": "7"}
 DYNAMIC = {"a": "GET", "b": "/v2.1/servers/{id}", "c": 200}
 
 
@@ -38,12 +39,12 @@ def ours_bound(kind: str) -> Made:
     made = instrument(kind)
     record = made.bind(*LABELS)
     made.record(1, *LABELS)
-    return Made("f(0.042)", {"f": record}, _ours_gauge_found(made) if kind == "gauge" else _ours_found(made))
+    return Made(f"f({VALUES[kind]})", {"f": record}, _ours_gauge_found(made) if kind == "gauge" else _ours_found(made))
 
 
 def ours_dynamic(kind: str) -> Made:
     made = instrument(kind)
-    return Made("f(1, a, b, c)", {"f": made.record, **DYNAMIC}, _ours_found(made))
+    return Made(f"f({VALUES[kind]}, a, b, c)", {"f": made.record, **DYNAMIC}, _ours_found(made))
 
 
 def ours_disabled() -> Made:
@@ -97,7 +98,7 @@ def sdk_disabled() -> Made:
 
 
 SDK_DYNAMIC = {
-    "statement": f"f(1, {{{', '.join(f'{k!r}: {n}' for k, n in zip(KEYS, 'abc', strict=True))}}})",
+    "statement": f"f(v, {{{', '.join(f'{k!r}: {n}' for k, n in zip(KEYS, 'abc', strict=True))}}})",
     **DYNAMIC,
 }
 
@@ -122,7 +123,11 @@ def prometheus_bound(kind: str, method: str, suffix: str) -> Made:
 
 def prometheus_dynamic(kind: str, method: str, suffix: str) -> Made:
     made = _prometheus(kind)
-    return Made(f"f(a, b, c).{method}(1)", {"f": made.labels, **DYNAMIC}, _prometheus_found(made, suffix))
+    return Made(
+        f"f(a, b, c).{method}({0.042 if kind == 'Histogram' else 1})",
+        {"f": made.labels, **DYNAMIC},
+        _prometheus_found(made, suffix),
+    )
 
 
 class _Datagrams:
@@ -162,7 +167,7 @@ CASES: Cases = {
     "histogram, three attributes": {
         "nothing": nothing,
         "ours": lambda: ours_dynamic("histogram"),
-        "otel sdk": lambda: sdk_histogram(**SDK_DYNAMIC),
+        "otel sdk": lambda: sdk_histogram(**SDK_DYNAMIC, v=0.042),
         "prometheus_client": lambda: prometheus_dynamic("Histogram", "observe", "_count"),
         "statsd": lambda: statsd("timing", "f(f'bench.{a}.{b}.{c}', 42)"),
     },
@@ -177,7 +182,7 @@ CASES: Cases = {
     "counter, three attributes": {
         "nothing": nothing,
         "ours": lambda: ours_dynamic("counter"),
-        "otel sdk": lambda: sdk_counter(**SDK_DYNAMIC),
+        "otel sdk": lambda: sdk_counter(**SDK_DYNAMIC, v=1),
         "prometheus_client": lambda: prometheus_dynamic("Counter", "inc", "_total"),
         "statsd": lambda: statsd("incr", "f(f'bench.{a}.{b}.{c}')"),
     },

@@ -14,7 +14,6 @@ import importlib
 import json
 import random
 import sys
-import time
 from typing import Any
 
 from callgrind import Requests
@@ -54,9 +53,9 @@ def _interleaved(made: dict[str, Made], rounds: int) -> dict[str, Any]:
     turns = {}
     for name, loop in loops.items():
         contexts[name].run(loop, max(1, WARM_UP // made[name].share))
-        start = time.thread_time_ns()
+        start = made[name].clock()
         contexts[name].run(loop, max(1, WARM_UP // made[name].share))
-        took = (time.thread_time_ns() - start) / max(1, WARM_UP // made[name].share)
+        took = (made[name].clock() - start) / max(1, WARM_UP // made[name].share)
         turns[name] = max(1, min(100_000, int(TURN * 1e9 / max(took, 1.0))))
         made[name].collect()
     times: dict[str, list[float]] = {name: [] for name in made}
@@ -66,9 +65,9 @@ def _interleaved(made: dict[str, Made], rounds: int) -> dict[str, Any]:
         for name in order:
             gc.collect()
             gc.disable()
-            start = time.thread_time_ns()
+            start = made[name].clock()
             contexts[name].run(loops[name], turns[name])
-            took = time.thread_time_ns() - start
+            took = made[name].clock() - start
             gc.enable()
             times[name].append(took / turns[name] / made[name].share)
             made[name].collect()

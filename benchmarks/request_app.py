@@ -139,14 +139,14 @@ def nova(hook: Callable[[Any], None]) -> Application:
             port = web.get(url, headers={"X-Auth-Token": "gAAAAAB"}).json()
             return webob.Response(json_body={"server": {"id": names[0], **state, "port": port}})
 
-    controller = Controller()
+    controllers = {"servers": Controller()}
     mapper = routes.Mapper()
-    mapper.connect("/v2.1/servers/{id}", controller=controller, action="show", conditions={"method": ["GET"]})
+    mapper.connect("/v2.1/servers/{id}", controller="servers", action="show", conditions={"method": ["GET"]})
 
     @webob.dec.wsgify
     def dispatch(request: Any) -> Any:
         match = request.environ["wsgiorg.routing_args"][1]
-        return getattr(match["controller"], match["action"])(request)
+        return getattr(controllers[match["controller"]], match["action"])(request)
 
     application: Application = middleware.RoutesMiddleware(dispatch, mapper, singleton=False)
     return application

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The process of one variant: waits for a line `run N` or `count N LABEL`, serves N requests, says what it took."""
+"""The process of one variant: waits for a line `run N` or `count N`, serves N requests, says what it took."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from request_variants import BY_NAME
 
 def main(app: str, name: str) -> None:
     request_app.quiet()
+    # On one processor, all variants alike: what threads cost each other between two would hide all else.
+    os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     prepared = BY_NAME[name].prepare()
     application = prepared.wrap(request_app.APPLICATIONS[app](prepared.hook))
     served = 0
@@ -25,12 +27,14 @@ def main(app: str, name: str) -> None:
         prepared.flush()
 
     for line in sys.stdin:
-        command, times, *label = line.split(" ", 2)
+        command, times = line.split()
         number = int(times)
         gc.collect()
         wall, cpu = time.perf_counter(), time.process_time()
         if command == "count":
-            Requests().count(label[0].strip(), lambda number=number: block(number))
+            requests = Requests()
+            requests.count("serve", lambda number=number: request_app.run(application, prepared.headers, number))
+            requests.count("export", prepared.flush)
         else:
             block(number)
         served += number

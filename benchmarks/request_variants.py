@@ -127,7 +127,7 @@ KEY = "bench"
 
 def _osprofiler(notify: Callable[[], tuple[Callable[[], object], Callable[[], int] | None]] | None) -> Prepared:
     import sqlalchemy
-    from osprofiler import _utils, profiler, web
+    from osprofiler import _utils, web
     from osprofiler import sqlalchemy as tracing
 
     def wrap(application: Any) -> Any:
@@ -140,7 +140,6 @@ def _osprofiler(notify: Callable[[], tuple[Callable[[], object], Callable[[], in
                                      "parent_id": "6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c12"}, KEY)  # fmt: skip
         prepared.headers = {"HTTP_X_TRACE_INFO": _text(packed[0]), "HTTP_X_TRACE_HMAC": _text(packed[1])}
         prepared.flush, prepared.counted = flush, counted
-    _ = profiler
     return prepared
 
 

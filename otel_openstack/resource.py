@@ -18,7 +18,8 @@ from opentelemetry.sdk import version as sdk_version
 from opentelemetry.sdk.resources import OTELResourceDetector, Resource
 
 from otel_openstack import __version__, scrub
-from otel_openstack.runtime import inheritance, installed, notices, process
+from otel_openstack.runtime import inheritance, installed, notices, process, slots
+from otel_openstack.semconv import attributes as attr
 
 NAMESPACE = "openstack"
 
@@ -108,6 +109,7 @@ def _build(pid: int) -> Resource:
         "service.instance.id": process.instance_id(),
         "host.name": socket.gethostname(),
         "process.pid": pid,
+        attr.OPENSTACK_WORKER_ID: slots.number() or 0,  # zero is left out
         "process.runtime.name": sys.implementation.name,
         "process.runtime.version": ".".join(str(part) for part in sys.version_info[:3]),
         "telemetry.sdk.language": "python",

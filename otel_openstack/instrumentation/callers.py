@@ -23,7 +23,7 @@ from otel_openstack import settings
 from otel_openstack.instrumentation import addresses, service_tokens
 from otel_openstack.instrumentation.wsgi_environ import GETTER, PARENT_ONLY
 from otel_openstack.runtime import notices, process
-from otel_openstack.tracing import propagators
+from otel_openstack.tracing import inbound, propagators
 
 # What servers say of a client on a Unix socket: gunicorn and cheroot, eventlet, werkzeug, uWSGI.
 LOCAL = ("", "unix", "<local>", "0.0.0.0")  # noqa: S104 (nothing is bound)
@@ -122,6 +122,10 @@ def above(environ: Mapping[str, Any]) -> tuple[Context, Caller | None]:
 
 def sent(environ: Mapping[str, Any], getter: Getter[Any] = GETTER) -> Context:
     """Return all that the headers of a request say, believed or not."""
+    if propagators.usual() and "HTTP_TRACESTATE" not in environ and "HTTP_BAGGAGE" not in environ:
+        found = propagators.parent(inbound.header("traceparent", environ.get("HTTP_TRACEPARENT")))
+        if found is not None:
+            return found
     try:
         return propagate.extract(environ, Context(), getter)
     except Exception:  # what anyone can send is no failure of ours, and propagators may be others'

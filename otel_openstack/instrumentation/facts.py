@@ -3,11 +3,18 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Mapping
 from typing import Any
 
 from otel_openstack import metrics
 from otel_openstack.semconv.instruments import INSTRUMENTS
+
+
+@functools.cache
+def instrument(kind: str, name: str) -> Any:
+    """Return the instrument `name`: there is one in a process, and finding it checks what it is."""
+    return getattr(metrics, kind)(name)
 
 
 def labels(name: str, facts: Mapping[str, Any]) -> list[Any]:
@@ -17,16 +24,16 @@ def labels(name: str, facts: Mapping[str, Any]) -> list[Any]:
 
 def record(name: str, value: float, facts: Mapping[str, Any]) -> None:
     """Record `value` (in the registry's unit) in the histogram `name`; below its level nothing happens."""
-    instrument = metrics.histogram(name)
-    if instrument.enabled:
-        instrument.record(value, *labels(name, facts))
+    found = instrument("histogram", name)
+    if found.enabled:
+        found.record(value, *labels(name, facts))
 
 
 def count(name: str, facts: Mapping[str, Any]) -> None:
     """Add one to the counter `name`."""
-    metrics.counter(name).add(1, *labels(name, facts))
+    instrument("counter", name).record(1, *labels(name, facts))
 
 
 def move(name: str, step: int, facts: Mapping[str, Any]) -> None:
     """Move the up-down counter `name` by `step`."""
-    metrics.up_down_counter(name).add(step, *labels(name, facts))
+    instrument("up_down_counter", name).record(step, *labels(name, facts))

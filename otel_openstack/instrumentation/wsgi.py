@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import backlog, callers, routes, wsgi_environ, wsgi_identity
-from otel_openstack.instrumentation.facts import count, labels, record
+from otel_openstack.instrumentation.facts import count, instrument, labels, record
 from otel_openstack.instrumentation.wsgi_bodies import Input, Parts, SizedStream, Stream, ends_with, length
 from otel_openstack.patching import guard
 from otel_openstack.runtime import process, switch
@@ -147,7 +147,7 @@ class Exchange:
         self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, attributes, above=above, links=links)
         try:
             environ[FLAG] = self
-            active = metrics.up_down_counter(inst.HTTP_SERVER_ACTIVE_REQUESTS)
+            active = instrument("up_down_counter", inst.HTTP_SERVER_ACTIVE_REQUESTS)
             self._active = active.bind(*labels(active.name, self._facts))
             self._active(1)
         except BaseException:
@@ -384,7 +384,7 @@ class Exchange:
     def _record(self) -> None:
         record(inst.HTTP_SERVER_REQUEST_DURATION, self._last - self._op.start, self._facts)
         self._record_errors()
-        if metrics.histogram(inst.HTTP_SERVER_RESPONSE_BODY_SIZE).enabled:  # the level of all the others
+        if instrument("histogram", inst.HTTP_SERVER_RESPONSE_BODY_SIZE).enabled:  # the level of all the others
             self._record_details()
 
     def _record_details(self) -> None:

@@ -193,9 +193,10 @@ def root(
         background.mark_serving()
     if above is None:
         above = Context()
-        if carrier is not None:
+        if carrier:
+            known = propagators.alone(carrier)
             try:
-                above = propagate.extract(carrier, above)
+                above = propagate.extract(carrier, above) if known is None else known
             except Exception:  # a propagator that fails on what a stranger sent
                 above = Context()
     return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)

@@ -7,6 +7,7 @@ propagators, and any other kind of span, is left to them.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, MutableMapping
 from typing import Any
 
@@ -14,14 +15,18 @@ from opentelemetry import propagate
 from opentelemetry.baggage.propagation import W3CBaggagePropagator
 from opentelemetry.context import Context
 from opentelemetry.propagators.composite import CompositePropagator
-from opentelemetry.trace import NonRecordingSpan
+from opentelemetry.trace import NonRecordingSpan, SpanContext, TraceFlags
 from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
-from otel_openstack.tracing.api_seam import SPAN_KEY
-from otel_openstack.tracing.span import NO_STATE, CurrentSpan, Dropped, Span
+from otel_openstack.tracing.api_seam import SPAN_KEY, make_context
+from otel_openstack.tracing.span import FLAGS, NO_STATE, CurrentSpan, Dropped, Span, add_item
 
 USUAL = {TraceContextTextMapPropagator, W3CBaggagePropagator}
 KNOWN = frozenset({Span, CurrentSpan, Dropped, NonRecordingSpan})
+
+_PARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
+
+_FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 
 _seen: Any = None
 _usual = False
@@ -48,19 +53,50 @@ def inject(carrier: MutableMapping[str, Any], context: Context, ours: frozenset[
         ours: keys of a context that are no baggage.
     """
     span: Any = context.get(SPAN_KEY)
-    if type(span) not in KNOWN or not usual():
+    kind = type(span)
+    if kind not in KNOWN or not usual():
         propagate.inject(carrier, context=context)
         return
-    ids = span.get_span_context()
-    if not ids.is_valid:
-        propagate.inject(carrier, context=context)
+    ids = span.get_span_context()  # which says that they are known outside from now on
+    if kind is not NonRecordingSpan:
+        trace_id, flags, state = span._trace
+        span_id = span._span_id
+    elif ids.is_valid:
+        trace_id, span_id, flags, state = ids.trace_id, ids.span_id, ids.trace_flags, ids.trace_state
+    else:
         return
-    carrier["traceparent"] = f"00-{ids.trace_id:032x}-{ids.span_id:016x}-{ids.trace_flags:02x}"
-    state = ids.trace_state
+    digits = (trace_id.to_bytes(16, "big") + span_id.to_bytes(8, "big")).hex()  # a third of what formatting takes
+    carrier["traceparent"] = f"00-{digits[:32]}-{digits[32:]}-{_FLAGS[flags]}"
     if state is not NO_STATE and state:
         carrier["tracestate"] = state.to_header()
     if not ours.issuperset(context):
         _baggage.inject(carrier, context)
+
+
+def alone(carrier: Any) -> Context | None:
+    """Return what incoming headers say that hold a `traceparent` and nothing else; None where propagators are to tell.
+
+    Args:
+        carrier: the headers by their lower-case names, texts that are bounded.
+    """
+    if type(carrier) is not dict or len(carrier) != 1 or not usual():
+        return None
+    return parent(carrier.get("traceparent"))
+
+
+def parent(header: str | None) -> Context | None:
+    """Return the context of a `traceparent` that stands alone, if it is of the usual form; None for any other."""
+    match = _PARENT(header) if header else None
+    if match is None:
+        return None
+    trace_id, span_id, flags = int(match[1], 16), int(match[2], 16), int(match[3], 16)
+    if not trace_id or not span_id:
+        return None
+    given = FLAGS[flags] if flags < len(FLAGS) else TraceFlags(flags)
+    made = Context()
+    ids = make_context(SpanContext, (trace_id, span_id, True, given, NO_STATE, True))
+    add_item(made, SPAN_KEY, NonRecordingSpan(ids))
+    return made
 
 
 def nothing_in(environ: Mapping[str, Any]) -> bool:
