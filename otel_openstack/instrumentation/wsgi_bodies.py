@@ -131,8 +131,11 @@ class Parts(list[Any]):
         exchange.finish()
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # it was never made to its end
-            self._exchange.finish()
+        try:
+            exchange = self._exchange
+        except AttributeError:  # it was never made to its end
+            return
+        exchange.finish()
 
 
 class Stream:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -44,11 +45,10 @@ def content_length(environ: Mapping[str, Any]) -> int | None:
 
 def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
     """Return the span attributes known when the request arrives; no query, for secrets are in queries."""
-    found = dict(facts)
+    found = {name: facts[name] for name in (attr.HTTP_REQUEST_METHOD, attr.URL_SCHEME)}
     if facts[attr.HTTP_REQUEST_METHOD] == OTHER:
         found[attr.HTTP_REQUEST_METHOD_ORIGINAL] = text(environ.get("REQUEST_METHOD"), LONGEST["method"])
-    path = text(environ.get("SCRIPT_NAME"), LONGEST["path"]) + text(environ.get("PATH_INFO"), LONGEST["path"])
-    found[attr.URL_PATH] = path[: LONGEST["path"]] or "/"
+    found[attr.URL_PATH] = path(environ)
     _put(found, attr.CLIENT_ADDRESS, environ.get("REMOTE_ADDR"), LONGEST["host"])
     _put(found, attr.USER_AGENT_ORIGINAL, environ.get("HTTP_USER_AGENT"), LONGEST["agent"])
     protocol = environ.get("SERVER_PROTOCOL")
@@ -56,6 +56,12 @@ def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str
         _put(found, attr.NETWORK_PROTOCOL_VERSION, protocol[5:9], 4)
     _put_server(found, environ)
     return found
+
+
+def path(environ: Mapping[str, Any]) -> str:
+    """Return the path that was asked for, without its query."""
+    found = text(environ.get("SCRIPT_NAME"), LONGEST["path"]) + text(environ.get("PATH_INFO"), LONGEST["path"])
+    return found[: LONGEST["path"]] or "/"
 
 
 def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
@@ -88,7 +94,7 @@ def text(value: Any, longest: int) -> str:
     return raw.decode("utf-8", "replace")[:longest]
 
 
-def wait_in_queue(environ: Mapping[str, Any], now: float) -> float | None:
+def wait_in_queue(environ: Mapping[str, Any], now: float | None = None) -> float | None:
     """Return the seconds that a request waited before it got here, where the front says when it came.
 
     `X-Request-Start` (`t=` and seconds, milliseconds or microseconds since the epoch) of nginx, HAProxy and routers;
@@ -101,6 +107,7 @@ def wait_in_queue(environ: Mapping[str, Any], now: float) -> float | None:
         start = float(stamp.strip().removeprefix("t="))
     except ValueError:
         return None
+    now = time.time() if now is None else now
     for unit in (1.0, 1e3, 1e6, 1e9):
         wait = now - start / unit
         # Clocks of two hosts differ by some milliseconds: a small negative wait is none.

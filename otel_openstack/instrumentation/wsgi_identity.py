@@ -15,6 +15,8 @@ from otel_openstack.semconv import attributes as attr
 LONGEST = 64
 """Characters of an id of user, project or domain."""
 
+CONTEXT = ".context"
+
 _HEADERS = (
     (attr.OPENSTACK_USER_ID, ("HTTP_X_USER_ID",)),
     (attr.OPENSTACK_PROJECT_ID, ("HTTP_X_PROJECT_ID",)),
@@ -57,9 +59,11 @@ def _identity(environ: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     if isinstance(keystone, dict):
         yield from _first(_CONTEXT, keystone.get)
         return
+    if CONTEXT not in " ".join(environ):  # most have none, and this is quicker than to look at each
+        return
     for key in environ:
         # nova.context, placement.context, neutron.context: an oslo.context RequestContext, also without keystone.
-        if key[-8:] == ".context" and hasattr(environ[key], "user_id"):
+        if key.endswith(CONTEXT) and hasattr(environ[key], "user_id"):
             yield from _first(_CONTEXT, lambda name, held=environ[key]: getattr(held, name, None))
             return
 

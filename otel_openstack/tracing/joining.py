@@ -51,6 +51,7 @@ def join(
         span._trace, span._parent, span._extra = fresh._trace, fresh._parent, None
     else:
         root.span = fresh
+        root.described = root.described or (tracer.kept and isinstance(fresh, Span))
     # In place: the caller of the operation holds a token for this context, and what was copied from it follows.
     for key, value in above.items():
         if key not in (SPAN_KEY, TOTALS_KEY):

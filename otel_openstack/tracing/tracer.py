@@ -26,6 +26,7 @@ from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, inbound, sampling
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
 from otel_openstack.tracing.attributes import SHORT
+from otel_openstack.tracing.queue import Nowhere
 from otel_openstack.tracing.span import (
     DROPPED,
     ENTERED,
@@ -58,6 +59,7 @@ class Tracer(sdk.Tracer):
     plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
     every: the bound is above every id.
     silent: nobody is called when a span begins, so one may be begun again.
+    kept: what ends goes to a queue, so that somebody will read it.
     """
 
     def __init__(self, made_by_sdk: sdk.Tracer, provider: TracerProvider) -> None:
@@ -102,6 +104,7 @@ class Tracer(sdk.Tracer):
         self.every = self.bound >= sampling.EVERY_ID
         self.silent = self._simple and not self.observed
         self.plain = self.silent and self._parent_based
+        self.kept = self.observed or type(self.queue) is not Nowhere
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
