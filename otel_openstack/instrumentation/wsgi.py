@@ -120,6 +120,7 @@ class Exchange:
         "send_time",
         "sent",
         "short",
+        "timed",
     )
 
     def __init__(self, environ: dict[str, Any]) -> None:
@@ -143,6 +144,7 @@ class Exchange:
         self.received = self.sent = 0
         self.receive_time = self.send_time = self.generate_time = 0.0
         self.short = False
+        self.timed = DETAILS.enabled
         facts: dict[str, Any] = {
             attr.HTTP_REQUEST_METHOD: method,
             attr.URL_SCHEME: scheme,
@@ -157,7 +159,7 @@ class Exchange:
         self._watch_environ(environ)
         above, self.caller = callers.above(environ)
         links = None
-        describe = functools.partial(wsgi_environ.attributes, environ, facts)
+        describe = functools.partial(wsgi_environ.attributes, environ, facts, self._path)
         if self.caller is not None:
             self.caller.attributes, links = describe(), self.caller.links
         self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, above=above, links=links, describe=describe)

@@ -13,7 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind
 from otel_openstack.tracing import operations
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context
 from otel_openstack.tracing.operations import TOTALS_KEY, Operation
-from otel_openstack.tracing.span import Span, set_item
+from otel_openstack.tracing.span import Dropped, Span, set_item
 from otel_openstack.tracing.tracer import Tracer
 
 
@@ -61,7 +61,7 @@ def join(
 
 
 def _unseen(span: Any) -> bool:
-    if type(span) is NonRecordingSpan:
+    if type(span) in (NonRecordingSpan, Dropped):
         return True  # what was started under it is dropped as well, as long as a rule decides that needs no call
     if type(span) is not Span or span.used or hasattr(span, "_context") or span._end_time is not None:
         return False
