@@ -132,6 +132,7 @@ class _Transport:
         pass
 
 
+MESSAGE = {"method": "build_and_run_instance", "args": {}, "namespace": None, "version": "5.0"}
 SEND = "f(transport, target, context, message, True)"
 CONTEXT = {
     "request_id": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11",
@@ -143,8 +144,7 @@ CONTEXT = {
 
 def _sent(send: Any, found: Any, collect: Any) -> Made:
     target = SimpleNamespace(topic="compute", server="host1", fanout=False, exchange="nova", namespace=None)
-    message = {"method": "build_and_run_instance", "args": {}, "namespace": None, "version": "5.0"}
-    uses = {"f": send, "transport": _Transport(), "target": target, "context": CONTEXT, "message": message}
+    uses = {"f": send, "transport": _Transport(), "target": target, "context": CONTEXT, "message": MESSAGE}
     return Made(SEND, uses, found, collect=collect)
 
 
@@ -166,6 +166,93 @@ def send(*, sampled: bool) -> Made:
     return _sent(measured, found if sampled else None, found)
 
 
+class _Incoming:
+    """A message off the wire."""
+
+    def __init__(self, ctxt: dict[str, Any]) -> None:
+        self.ctxt = ctxt
+        self.message = MESSAGE
+        self.reply_q = "reply_1"
+        self.orig_msg_id = "4711"
+        self.listener = SimpleNamespace(driver=_Transport._driver)
+
+
+class _Endpoint:
+    """What is called."""
+
+    def build_and_run_instance(self) -> None:
+        pass
+
+
+class _Server:
+    """The steps of a call that are hooked, as oslo.messaging's server, dispatcher and driver make them."""
+
+    _target = SimpleNamespace(topic="compute")
+    transport = _Transport()
+
+    def __init__(self) -> None:
+        self.dispatcher = SimpleNamespace(endpoints=[_Endpoint()])
+
+    def arrive(self, incoming: list[_Incoming]) -> None:
+        self.process(incoming)
+
+    def process(self, incoming: list[_Incoming]) -> None:
+        self.dispatch(incoming[0])
+        self.reply(incoming[0])
+
+    @staticmethod
+    def dispatch(message: _Incoming) -> None:
+        pass
+
+    @staticmethod
+    def reply(message: _Incoming) -> None:
+        pass
+
+
+SERVE = "f([make({**context})]); got(waiters, '4711', None)"
+PARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-%s"}
+
+
+def _got(waiters: Any, msg_id: Any, data: Any) -> None:
+    pass
+
+
+def _served(server: _Server, got: Any, found: Any, collect: Any, flags: str) -> Made:
+    context = {**CONTEXT, "traceparent": PARENT["traceparent"] % flags}
+    waiters = SimpleNamespace(_queues={"4711": None})
+    uses = {"f": server.arrive, "make": _Incoming, "context": context, "got": got, "waiters": waiters}
+    return Made(SERVE, uses, found, collect=collect)
+
+
+def bare_served() -> Made:
+    return _served(_Server(), _got, None, int, "01")
+
+
+def served(*, sampled: bool) -> Made:
+    """Return all hooks of a server round one call, and that of the client round its reply."""
+    from otel_openstack.instrumentation import oslo_messaging_server as hooks
+    from otel_openstack.patching.guard import guard
+    from otel_openstack.patching.patch import hooked, rewritten
+
+    _outside()
+    found = _finds(_provider(sampled=True))
+
+    class Hooked(_Server):
+        """The same with our hooks."""
+
+        arrive = rewritten(_Server.arrive, hooks.stamp_arrival, guard("bench.arrival"))
+        process = hooked(_Server.process, hooks.Process(), guard("bench.process"))
+        reply = staticmethod(hooked(_Server.reply, hooks.Reply(), guard("bench.reply")))
+
+        def __init__(self) -> None:
+            super().__init__()
+            take = hooked(lambda dispatcher, message: None, hooks.Dispatch(), guard("bench.dispatch"))
+            self.dispatch = lambda message: take(self.dispatcher, message)  # type: ignore[method-assign]
+
+    got = hooked(_got, hooks.ReplyReceived(), guard("bench.got"))
+    return _served(Hooked(), got, found if sampled else None, found, "01" if sampled else "00")
+
+
 # Of one operation only one variant is ours: spans go to the one global provider.
 CASES: Cases = {
     "request, edge": {"nothing": bare_request, "ours": lambda: request(sampled=True)},
@@ -174,4 +261,6 @@ CASES: Cases = {
     "statement, detailed": {"nothing": bare_statement, "ours": lambda: statement("detailed")},
     "message, sent": {"nothing": bare_send, "ours": lambda: send(sampled=True)},
     "message, sent, sampled out": {"nothing": bare_send, "ours": lambda: send(sampled=False)},
+    "message, served": {"nothing": bare_served, "ours": lambda: served(sampled=True)},
+    "message, served, sampled out": {"nothing": bare_served, "ours": lambda: served(sampled=False)},
 }

@@ -118,8 +118,12 @@ def broker_of(url: Any) -> str:
 
 def identity(context: Mapping[str, Any]) -> dict[str, str]:
     """Return the span attributes that a request context on the wire tells."""
-    told = {attribute: context.get(key) for key, attribute in IDENTITY}
-    return {attribute: value[:_LONGEST] for attribute, value in told.items() if isinstance(value, str)}
+    told = {}
+    for key, attribute in IDENTITY:
+        value = context.get(key)
+        if isinstance(value, str):
+            told[attribute] = value[:_LONGEST]
+    return told
 
 
 def fields() -> frozenset[str]:
@@ -135,9 +139,17 @@ def carrier(context: Any) -> dict[str, str]:
     """Return the propagation keys of a context off the wire; what is no string there is not trusted."""
     if not isinstance(context, Mapping):
         return {}
-    return {key: value for key in fields() if (value := inbound.header(key, context.get(key))) is not None}
+    found = {}
+    for key in fields():
+        given = context.get(key)
+        if given is not None and (value := inbound.header(key, given)) is not None:
+            found[key] = value
+    return found
 
 
 def stripped(context: dict[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     """Return a copy of `context` without the propagation keys: endpoints see the context that the caller gave."""
-    return {key: value for key, value in context.items() if key not in keys}
+    copy = dict(context)
+    for key in keys:
+        del copy[key]
+    return copy
