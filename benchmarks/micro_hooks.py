@@ -20,7 +20,8 @@ def _provider(*, sampled: bool) -> Any:
 
     from otel_openstack.tracing import TracerProvider
 
-    provider = TracerProvider(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
+    # As services have it by default: what has a parent follows it.
+    provider = TracerProvider(sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF))
     provider.queue.most_bytes = PLENTY
     provider.queue.clear()
     trace._TRACER_PROVIDER = provider  # the API takes a global provider only once
@@ -213,6 +214,10 @@ SERVE = "f([make({**context})]); got(waiters, '4711', None)"
 PARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-%s"}
 
 
+def _taken(dispatcher: Any, message: _Incoming) -> None:
+    pass
+
+
 def _got(waiters: Any, msg_id: Any, data: Any) -> None:
     pass
 
@@ -246,7 +251,7 @@ def served(*, sampled: bool) -> Made:
 
         def __init__(self) -> None:
             super().__init__()
-            take = hooked(lambda dispatcher, message: None, hooks.Dispatch(), guard("bench.dispatch"))
+            take = hooked(_taken, hooks.Dispatch(), guard("bench.dispatch"))
             self.dispatch = lambda message: take(self.dispatcher, message)  # type: ignore[method-assign]
 
     got = hooked(_got, hooks.ReplyReceived(), guard("bench.got"))
