@@ -87,7 +87,8 @@ def waited(message: Any) -> float:
     watch = getattr(message, "stopwatch", None)
     if watch is not None:
         return float(watch.elapsed())
-    return max(0.0, perf_counter() - getattr(message, ARRIVAL, perf_counter()))
+    arrival: float | None = getattr(message, ARRIVAL, None)
+    return 0.0 if arrival is None else max(0.0, perf_counter() - arrival)
 
 
 def serves(dispatcher: Any, method: object) -> bool:

@@ -26,6 +26,9 @@ KNOWN = frozenset({Span, CurrentSpan, Dropped, NonRecordingSpan})
 
 _PARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
 
+PARENT_LENGTH = len("00-") + 32 + len("-") + 16 + len("-00")
+"""Characters of a `traceparent` of the version that there is."""
+
 _FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 
 _seen: Any = None

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+from itertools import compress
 from operator import attrgetter
 from typing import Any
 
@@ -123,7 +124,7 @@ class Totals:
     def attributes(self) -> dict[str, Any]:
         """Return what is not zero, by the names of the registry."""
         values = _READ(self)
-        return dict(pair for pair in zip(_WRITTEN, values, strict=True) if pair[1]) if any(values) else {}
+        return dict(compress(zip(_WRITTEN, values, strict=True), values)) if any(values) else {}
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes received and sent, where there were any."""
