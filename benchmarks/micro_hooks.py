@@ -6,10 +6,10 @@ The real libraries are in `request_app.py`; here only our part is counted, so an
 
 from __future__ import annotations
 
-import io
 from types import SimpleNamespace
 from typing import Any
 
+import request_app
 from micro import Cases, Made
 from micro_spans import PLENTY, _outside
 
@@ -38,35 +38,18 @@ def _finds(provider: Any) -> Any:
     return found
 
 
-def _environ() -> dict[str, Any]:
-    return {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/v2.1/servers/4711",
-        "QUERY_STRING": "",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "8774",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "127.0.0.1:8774",
-        "HTTP_USER_AGENT": "python-novaclient",
-        "HTTP_X_OPENSTACK_REQUEST_ID": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11",
-        "HTTP_X_AUTH_TOKEN": "gAAAAAB",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.version": (1, 0),
-    }
-
-
 def _application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
     return [b"{}"]
 
 
-REQUEST = """body = app(dict(environ), start)
-  for _ in body: pass
-  close = getattr(body, 'close', None)
-  if close: close()"""
+REQUEST = "serve(app, environ(headers))"
+HEADERS = {"HTTP_X_OPENSTACK_REQUEST_ID": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11", "HTTP_X_AUTH_TOKEN": "gAAAAAB"}
+
+
+def _requests(application: Any, found: Any, collect: Any) -> Made:
+    uses = {"app": application, "serve": request_app.serve, "environ": request_app.environ, "headers": HEADERS}
+    return Made(REQUEST, uses, found, collect=collect)
 
 
 def request(*, sampled: bool) -> Made:
@@ -74,13 +57,12 @@ def request(*, sampled: bool) -> Made:
 
     _outside()
     provider = _provider(sampled=sampled)
-    uses = {"app": at_edge(_application), "environ": _environ(), "start": lambda *_: None}
     found = _finds(provider)
-    return Made(REQUEST, uses, found if sampled else None, collect=found)
+    return _requests(at_edge(_application), found if sampled else None, found)
 
 
 def bare_request() -> Made:
-    return Made(REQUEST, {"app": _application, "environ": _environ(), "start": lambda *_: None})
+    return _requests(_application, None, int)
 
 
 def _engine() -> Any:
@@ -116,6 +98,33 @@ def statement(level: str) -> Made:
         found if level == "detailed" else None,
         collect=found,
     )
+
+
+QUERY = "connection.execute(select(name).where(id == 3)).scalars().all()"
+
+
+def query(*, measured: bool) -> Made:
+    """Return a small query with SQLAlchemy Core on SQLite: the whole of it, not only our part."""
+    import sqlalchemy as sa
+    from sqlalchemy.pool import StaticPool
+
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool)
+    table = sa.Table("i", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String))
+    table.metadata.create_all(engine)
+    connection = engine.connect()
+    connection.execute(table.insert(), [{"id": number, "name": f"vm{number}"} for number in range(10)])
+    if measured:
+        from opentelemetry.trace import SpanKind
+
+        from otel_openstack import tracing
+        from otel_openstack.instrumentation import db_engines, db_statements
+
+        _outside()
+        _provider(sampled=True)
+        tracing.root("bench", "outer", SpanKind.SERVER, {})  # current from now on
+        db_statements._measure(engine, db_engines.describe(engine))
+    uses = {"connection": connection, "select": sa.select, "name": table.c.name, "id": table.c.id}
+    return Made(QUERY, uses)
 
 
 def bare_statement() -> Made:
@@ -264,6 +273,7 @@ CASES: Cases = {
     "request, edge, sampled out": {"nothing": bare_request, "ours": lambda: request(sampled=False)},
     "statement": {"nothing": bare_statement, "ours": lambda: statement("basic")},
     "statement, detailed": {"nothing": bare_statement, "ours": lambda: statement("detailed")},
+    "query": {"nothing": lambda: query(measured=False), "ours": lambda: query(measured=True)},
     "message, sent": {"nothing": bare_send, "ours": lambda: send(sampled=True)},
     "message, sent, sampled out": {"nothing": bare_send, "ours": lambda: send(sampled=False)},
     "message, served": {"nothing": bare_served, "ours": lambda: served(sampled=True)},
