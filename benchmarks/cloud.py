@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
 """The minimal cloud without the distribution, with it, and with the peers: CPU seconds of all services per server.
 
-    python benchmarks/cloud.py DIRECTORY VENV CREATES      prints a JSON object
+    python benchmarks/cloud.py DIRECTORY VENV CREATES [MINUTES]      prints a JSON object; stops early at MINUTES
 
 The clouds run side by side and take turns: one creates, uses and deletes a server while the others idle, so a busy
 machine makes all alike. CPU is that of every process of every OpenStack service (their ended children included), from
@@ -101,8 +101,9 @@ def _telemetry(sink: Sink, name: str) -> dict[str, str]:
     return given | ({"OTEL_PYTHON_DISABLED_INSTRUMENTATIONS": REFUSED} if name == THEIRS else {})
 
 
-def measure(directory: Path, venv: Path, creates: int) -> dict[str, Any]:
+def measure(directory: Path, venv: Path, creates: int, minutes: float = 24 * 60) -> dict[str, Any]:
     """Run the clouds; returns variant -> a row for each create, and what came of each."""
+    end = time.monotonic() + minutes * 60
     directory.mkdir(parents=True, exist_ok=True)
     started: dict[str, Cloud] = {}
     rows: dict[str, Any] = {}
@@ -121,6 +122,8 @@ def measure(directory: Path, venv: Path, creates: int) -> dict[str, Any]:
                     rows[name] = []
             time.sleep(SETTLE)
             for number in range(creates):
+                if time.monotonic() > end:
+                    break
                 order = list(rows)
                 random.shuffle(order)
                 for name in order:
@@ -137,4 +140,5 @@ def measure(directory: Path, venv: Path, creates: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
-    json.dump(measure(Path(sys.argv[1]), Path(sys.argv[2]), int(sys.argv[3])), sys.stdout)
+    directory, venv, creates, *minutes = sys.argv[1:]
+    json.dump(measure(Path(directory), Path(venv), int(creates), *map(float, minutes)), sys.stdout)
