@@ -109,12 +109,23 @@ def _of_a_query(results: Results) -> Part:
 
 
 def _gap(results: Results) -> Part:
-    rows = [row for row in results["failing"] if row["world"] == "eventlet"]
-    bare = max(run["gap_p99"] for row in rows if row["variant"] == "nothing" for run in row["runs"])
-    ours = [run for row in rows if row["variant"] == "ours" for run in row["runs"]]
-    p99, most = max(run["gap_p99"] for run in ours), max(run["gap_max"] for run in ours)
-    met = p99 - bare <= 0.002 and most - bare <= 0.005
-    return Part(f"p99 {p99 * 1e3:.1f} ms, max {most * 1e3:.1f} ms; bare p99 {bare * 1e3:.1f} ms", met)
+    """Of the worst state: how much later the ticker is than that of the bare process that ran just before it."""
+    rows = {(row["variant"], row["state"]): row["runs"] for row in results["failing"] if row["world"] == "eventlet"}
+    states = [state for variant, state in rows if variant == "ours"]
+
+    def more(measure: str) -> float:
+        return max(
+            figure(differences(*([run[measure] for run in rows[name, state]] for name in ("ours", "nothing")))).median
+            for state in states
+        )
+
+    p99, most = more("gap_p99"), more("gap_max")
+    worst = {name: max(run["gap_max"] for state in states for run in rows[name, state]) for name in ("ours", "nothing")}
+    return Part(
+        f"p99 {p99 * 1e3:+.1f} ms, longest {most * 1e3:+.1f} ms; the longest of all {worst['ours'] * 1e3:.1f} ms, of "
+        f"the bare process {worst['nothing'] * 1e3:.1f} ms",
+        p99 <= 0.002 and most <= 0.005,
+    )
 
 
 def _exit(results: Results) -> Part:
