@@ -229,7 +229,8 @@ class Reply:
     def finish(self, state: tuple[float, str], result: Any, error: BaseException | None) -> None:
         start, system = state
         kind = metrics.error_type(error) if error is not None else None
-        REPLY.record(perf_counter() - start, kind)
+        if REPLY.enabled:
+            REPLY.record(perf_counter() - start, kind)
         SENT.add(1, system, "reply", REPLY_TEMPLATE, kind)
         if kind is not None:
             REPLY_ERRORS.add(1, kind)
