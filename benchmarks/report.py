@@ -133,9 +133,9 @@ def _whole(results: Results) -> Iterator[str]:
 def _counted(counts: Results, misses: Results) -> Iterator[str]:
     yield (
         "Instructions of one `plain` request, and its share in one export of forty. `misses` is how often something "
-        "was not in a cache of 1 MiB (simulated): the bare request is one that runs over and over and fits nearly "
-        "whole, what comes to it finds no room. So the time of this request grows more than its instructions do; one "
-        "that is larger than the cache already, as `nova`, pays less of it for each instruction added."
+        "was not in a cache of 1 MiB (simulated). The bare request runs the same few things over and over and nearly "
+        "fits; what hooks add is code and data that a request touches once, which come from slower memory. So the time "
+        "of a request grows more than its instructions do, and only fewer and smaller hooks help."
     )
     yield ""
     base = sum(counts["nothing"].values())
