@@ -60,6 +60,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         foreign_log.install()
         resource.state(plan.resource)
         levels.serve(resource.service_name())
+        levels.tell()
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
         reader = _measure(plan)
         _export(plan, choices, tracer_provider, reader)

@@ -152,7 +152,7 @@ _installed: list[Patch] = []
 def _level_moved() -> None:
     for patch in tuple(_installed):
         patch._follow_level()
-    silence(levels.current() is Level.OFF)
+    silence(levels.nothing_active())
 
 
 levels.on_move(_level_moved)

@@ -216,6 +216,17 @@ def test_a_script_loaded_at_level_off_is_measured_when_the_level_rises(name: str
         service.stop()
 
 
+@pytest.mark.servers
+def test_a_group_with_a_level_of_its_own_is_measured_at_level_off(tmp_path: Path) -> None:
+    level = {"OTEL_OPENSTACK_LEVEL": "off", "OTEL_OPENSTACK_LEVELS": "http=basic"}
+    service = Service("wsgi-file", tmp_path, **level)
+    try:
+        assert service.get("/") == (200, b"ok")
+        assert wait(service.spans, service.text)
+    finally:
+        service.stop()
+
+
 def abort_while_sending(service: Service) -> None:
     with service.connect() as client:
         client.sendall(b"GET /endless HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
