@@ -7,6 +7,7 @@ thread (`runtime/aside.py`): how long it takes for that is its own affair, how l
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 from opentelemetry import metrics as metrics_api
@@ -40,6 +41,14 @@ class SdkExporters:
         if self._joined:
             return
         self._joined = True
+        if _in_hub():  # where no thread can be started: that waits for it
+            import eventlet
+
+            eventlet.spawn_n(self._build)
+        else:
+            self._build()
+
+    def _build(self) -> None:
         for name, build in self._builders():
             try:
                 build()
@@ -94,6 +103,13 @@ class SdkExporters:
         provider: Any = metrics_api.get_meter_provider()
         provider.add_metric_reader(reader)
         aside.at_end(f"exporter {_name(reader)}", lambda: _end_reader(reader))
+
+
+def _in_hub() -> bool:
+    """Return whether eventlet's loop itself is running this."""
+    hubs: Any = sys.modules.get("eventlet.hubs")
+    hub = getattr(hubs._threadlocal, "hub", None) if hubs is not None else None
+    return hub is not None and hub.greenlet is hubs.greenlet.getcurrent()
 
 
 def _name(target: Any) -> str:
