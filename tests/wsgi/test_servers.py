@@ -216,6 +216,28 @@ def test_a_script_loaded_at_level_off_is_measured_when_the_level_rises(name: str
         service.stop()
 
 
+MOUNTED = UWSGI.replace(MODULE, f"--manage-script-name --mount /a={SCRIPT} --mount /b={SCRIPT}")
+APART = {
+    "launcher": "an application is not measured: it runs in a sub-interpreter",
+    "import": "only the first application is measured, others run in sub-interpreters",
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", APART)
+def test_applications_in_sub_interpreters_work_and_it_is_said_once(name: str, tmp_path: Path) -> None:
+    command = MOUNTED + (" --import otel_openstack.auto" if name == "import" else "")
+    service = Service(name, tmp_path, command)
+    try:
+        assert [service.get(f"/{part}/x") for part in "ab" * 3] == [(200, b"ok")] * 6
+        wait(lambda: len(service.spans()) >= 3 and APART[name] in service.text(), service.text)
+    finally:
+        service.stop()
+    assert Counter(span.attributes["url.path"] for span in service.spans()) == {"/a/x": 3}
+    assert service.text().count(APART[name]) == 1
+    assert "NO MERCY" not in service.text()
+
+
 @pytest.mark.servers
 def test_a_group_with_a_level_of_its_own_is_measured_at_level_off(tmp_path: Path) -> None:
     level = {"OTEL_OPENSTACK_LEVEL": "off", "OTEL_OPENSTACK_LEVELS": "http=basic"}
