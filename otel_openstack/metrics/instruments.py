@@ -9,9 +9,9 @@ from math import inf
 from typing import Any, Protocol
 
 from otel_openstack import levels, scrub
-from otel_openstack.metrics import cells
+from otel_openstack.metrics import cells, sleeping
 from otel_openstack.metrics.cells import Cell, Record
-from otel_openstack.runtime import originals
+from otel_openstack.runtime import originals, process
 from otel_openstack.semconv.model import Instrument as Model
 
 Label = str | bool | int | float | None
@@ -193,11 +193,18 @@ class Instrument:
         self.series.append(series)
         if self.target is not None:
             self._forward(series, self.target)
+        else:
+            self._lull(series)
         return series.record
+
+    def _lull(self, series: Series) -> None:
+        if not process.started() and series.shards is None and self.target is None:
+            sleeping.lull(series.record, series.cell)
 
     def _forward(self, series: Series, target: Target) -> None:
         record = target(self.attributes(series.labels))
         if series.shards is None:
+            sleeping.rouse(series.record, series.cell)
             cells.redirect(series.record, series.cell, record)
         else:  # what is bound already keeps its cells there
             series.record = record
@@ -271,6 +278,12 @@ class Instrument:
         """Forget all that was recorded: in a forked child, where no other thread can be recording, and in tests."""
         self._lock = originals.allocate_lock()
         self._empty()
+        self.lull()
+
+    def lull(self) -> None:
+        """Let the next record start the process, where it is not started."""
+        for series in self.series:
+            self._lull(series)
 
     def release(self) -> None:
         """Let go of the series that nobody holds bound, and begin the others anew, while threads go on recording."""
