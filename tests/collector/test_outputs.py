@@ -3,10 +3,13 @@
 
 from __future__ import annotations
 
+import os
+import signal
 import time
 
 import pytest
 
+from tests.collector.observers import writable
 from tests.collector.peers import Collector, EtsyStatsd, Worker, free_port, requests_in_file, text, wait
 
 pytestmark = pytest.mark.servers
@@ -36,6 +39,30 @@ def test_respawned_workers_make_no_new_series_for_prometheus(tmp_path):
                 wait(lambda wanted=wanted: wanted.items() <= collector.prometheus(port).items(), wanted)
                 sizes = sizes or series(collector, port)
                 assert series(collector, port) == sizes
+
+
+def test_a_burst_of_batches_reaches_a_prometheus_that_is_written_to(tmp_path):
+    """Up-down counters pass the interval at once: many small batches must not overflow a short queue meanwhile."""
+    with writable(tmp_path / "prometheus") as prometheus:
+        environment = {
+            "OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{free_port()}",
+            "OTEL_OPENSTACK_REMOTE_WRITE": f"http://127.0.0.1:{prometheus.port}/api/v1/write",
+        }
+        files = ("agent.yaml", "to-prometheus.yaml", "to-prometheus-remote-write.yaml")
+        hasty = "processors: {batch: {timeout: 5ms}}\n"
+        with Collector(tmp_path, *files, extra=hasty, environment=environment) as collector:
+            workers = [Worker(active=1) for _ in range(100)]
+            os.kill(prometheus.process.child.pid, signal.SIGSTOP)
+            try:
+                for worker in workers:
+                    worker.serve(0.1)
+                    collector.report(worker)
+                    time.sleep(0.01)
+            finally:
+                os.kill(prometheus.process.child.pid, signal.SIGCONT)
+            wait(lambda: prometheus.value('sum(active{job="nova-api"})') == len(workers), "all that is active")
+            wait(lambda: prometheus.value('sum(requests_total{job="nova-api"})') == len(workers), "all requests")
+            assert collector.drops() == {}
 
 
 def test_a_resource_that_grows_is_counted_once_and_hosts_stay_apart(tmp_path):
