@@ -248,6 +248,7 @@ class Worker:
     service: str = "nova-api"
     started: float = field(default_factory=time.time)
     instance: str = field(default_factory=lambda: str(uuid.uuid4()))
+    number: int | None = None  # of a worker: the one that is started in its place has it too
     requests: int = 0
     active: int = 0
     latencies: list[float] = field(default_factory=list)
@@ -258,8 +259,13 @@ class Worker:
 
     def resource(self):
         attributes = {"service.name": self.service, "service.instance.id": self.instance, "host.name": "c1"}
+        told = [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()]
+        if self.number is not None:
+            pid = int(self.instance[:4], 16)
+            told += [{"key": "openstack.worker.id", "value": {"intValue": str(self.number)}}]
+            told += [{"key": "process.pid", "value": {"intValue": str(pid)}}]
         return {
-            "resource": {"attributes": [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()]},
+            "resource": {"attributes": told},
             "scopeMetrics": [{"scope": {"name": "test"}, "metrics": [*self.metrics()]}],
         }
 
@@ -302,7 +308,7 @@ def requests_in_file(directory):
     last = {}
     for line in filter(readable, text(directory / "metrics.jsonl").split("\n")):
         for resource in json.loads(line)["resourceMetrics"]:
-            attributes = {a["key"]: a["value"]["stringValue"] for a in resource["resource"].get("attributes", ())}
+            attributes = {a["key"]: next(iter(a["value"].values())) for a in resource["resource"].get("attributes", ())}
             for metric in resource["scopeMetrics"][0]["metrics"]:
                 if metric["name"] == "requests":
                     last[attributes["service.instance.id"]] = int(metric["sum"]["dataPoints"][-1]["asInt"])
