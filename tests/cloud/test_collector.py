@@ -56,7 +56,8 @@ def observed(run: Run, tmp_path_factory):
     directory = tmp_path_factory.mktemp("observed")
     recording, port = Recording(run.otlp), free_port()
     with contextlib.ExitStack() as started:
-        etsy = started.enter_context(EtsyStatsd(directory))
+        # By TCP, because a busy machine loses datagrams; test_statsd.py has both.
+        etsy = started.enter_context(EtsyStatsd(directory, "tcp"))
         servers = {
             "scraped": Prometheus(directory / "scraped", packaged(), scrapes=port),
             "written": writable(directory / "written"),
@@ -67,6 +68,7 @@ def observed(run: Run, tmp_path_factory):
         jaeger = started.enter_context(Jaeger(directory))
         environment = {
             "OTEL_OPENSTACK_STATSD": f"127.0.0.1:{etsy.port}",
+            "OTEL_OPENSTACK_STATSD_TRANSPORT": "tcp",
             "OTEL_OPENSTACK_PROMETHEUS": f"127.0.0.1:{port}",
             "OTEL_OPENSTACK_REMOTE_WRITE": f"http://127.0.0.1:{servers['written'].port}/api/v1/write",
             "OTEL_OPENSTACK_PROMETHEUS_OTLP": f"http://127.0.0.1:{servers['otlp'].port}/api/v1/otlp",
