@@ -131,7 +131,7 @@ func createDefaultConfig() component.Config {
 		ResolveInterval: time.Minute,
 		Staleness:       3 * time.Minute,
 		MaxStreams:      100_000,
-		RateLimit:       RateLimitConfig{PacketsPerSecond: 1000},
+		RateLimit:       RateLimitConfig{PacketsPerSecond: 500},
 		Reconnect:       ReconnectConfig{InitialInterval: 100 * time.Millisecond, MaxInterval: 5 * time.Second},
 		Names:           NamesConfig{Missing: "none"},
 		Tags:            TagsConfig{ResourceAttributes: []string{"service.name"}},
