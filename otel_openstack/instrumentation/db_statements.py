@@ -9,6 +9,7 @@ SQLAlchemy itself caches. Fetching rows is not part of the duration.
 
 from __future__ import annotations
 
+import inspect
 import sys
 import time
 from collections.abc import Callable
@@ -23,6 +24,8 @@ from otel_openstack.levels import Level
 from otel_openstack.patching import Patch, finished, guard
 from otel_openstack.semconv import attributes as names
 from otel_openstack.semconv import instruments
+from otel_openstack.tracing.api_seam import get_context
+from otel_openstack.tracing.operations import TOTALS_KEY
 
 PATCHES: tuple[Patch, ...] = ()  # the engines' own patch serves: see db_engines
 
@@ -30,7 +33,9 @@ NAME = "sqlalchemy.statements"
 SCOPE = "otel_openstack.db"
 METHODS = ("do_execute", "do_executemany", "do_execute_no_params")
 BATCH = "BATCH "
-MARK = "_otel_openstack_kind"
+MARK = "_otel_openstack_kind"  # read as an attribute in `counted`
+USUAL = ["cursor", "statement", "parameters", "context"]
+"""Parameters of `do_execute` and `do_executemany`."""
 
 # The first word of a textual statement, only to have a summary: operation and table never come from text.
 VERBS = frozenset(
@@ -182,6 +187,8 @@ class _Statements:
         self.database = database
         self.threshold = settings.get().slow_call_threshold
         self._texts: dict[str, Kind] = {}
+        self._ours = {many: object() for many in (False, True)}
+        """What marks a construct as known to this engine's single, or its repeated, execution."""
 
     def kind(self, context: Any, statement: str, many: bool) -> Kind:
         """Return the kind of the statement that `context` executes."""
@@ -192,14 +199,14 @@ class _Statements:
             return found if found is not None else self._texts.setdefault(verb, Kind(self.database, None, None, verb))
         batch = many or getattr(getattr(context, "execute_style", None), "name", "") == "INSERTMANYVALUES"
         made = Kind(self.database, *describe(compiled, batch=batch), text=statement)
-        setattr(compiled, MARK, (self, many, made))
+        setattr(compiled, MARK, (self._ours[many], made))
         return made
 
     def known(self, args: tuple[Any, ...], kwargs: dict[str, Any], many: bool) -> Kind:
         """Return the kind of the statement of a call, which hangs on its compiled construct since it was first seen."""
         try:
-            owner, was_many, kind = getattr(args[-1].compiled, MARK)
-            if owner is self and was_many is many:
+            whose, kind = getattr(args[-1].compiled, MARK)
+            if whose is self._ours[many]:
                 return kind  # type: ignore[no-any-return]
         except (AttributeError, IndexError):
             pass
@@ -207,7 +214,50 @@ class _Statements:
 
     def counted(self, original: Callable[..., Any], many: bool) -> Callable[..., Any]:
         """Return `original` measured; a slow or failed call becomes a span afterwards."""
-        watch, clock, totals, threshold = guard(NAME), time.perf_counter, tracing.totals, self.threshold
+        return self._counted(original, many) if _usual(original) else self._counted_anyhow(original, many)
+
+    def _counted(self, original: Callable[..., Any], many: bool) -> Callable[..., Any]:
+        # With its own parameters, and what would be small functions written out: this is called most of all.
+        watch, clock, context_of, totals_key = guard(NAME), time.perf_counter, get_context, TOTALS_KEY
+        threshold, ours = self.threshold, self._ours[many]
+
+        def execute(cursor: Any, statement: Any, parameters: Any, context: Any = None) -> Any:
+            if not watch.on:
+                return original(cursor, statement, parameters, context)
+            start = clock()
+            try:
+                result = original(cursor, statement, parameters, context)
+            except BaseException as error:
+                with watch:
+                    self.failed(context, statement, many, clock() - start, error)
+                raise
+            try:
+                seconds = clock() - start
+                try:
+                    whose, kind = context.compiled._otel_openstack_kind
+                    if whose is not ours:
+                        kind = self.kind(context, statement, many)
+                except AttributeError:
+                    kind = self.kind(context, statement, many)
+                kind.record(seconds)
+                request: Any = context_of().get(totals_key)
+                if request is not None:  # as Totals.add_db
+                    request.db_calls += 1
+                    request.db_seconds += seconds
+                    if seconds > request.slowest_seconds:
+                        request.slowest_seconds = seconds
+                        request.slowest_summary = kind.summary
+                if seconds >= threshold:
+                    leaf(kind, seconds, None)
+            except Exception as failure:
+                watch.failed("finish", failure)
+            return result
+
+        return execute
+
+    def _counted_anyhow(self, original: Callable[..., Any], many: bool) -> Callable[..., Any]:
+        """Return a method measured that takes other arguments, or whose dialect has changed them."""
+        watch, clock = guard(NAME), time.perf_counter
 
         def execute(*args: Any, **kwargs: Any) -> Any:
             if not watch.on:
@@ -219,22 +269,12 @@ class _Statements:
                 with watch:
                     self.failed(*_given(args, kwargs), many, clock() - start, error)
                 raise
-            try:
+            with watch:
                 seconds = clock() - start
-                try:
-                    owner, was_many, kind = getattr(args[-1].compiled, MARK)
-                    if owner is not self or was_many is not many:
-                        kind = self.kind(*_given(args, kwargs), many)
-                except (AttributeError, IndexError):
-                    kind = self.kind(*_given(args, kwargs), many)
-                kind.record(seconds)
-                request = totals()
-                if request is not None:
-                    request.add_db(seconds, kind.summary)
-                if seconds >= threshold:
+                kind = self.known(args, kwargs, many)
+                account(kind, seconds, None)
+                if seconds >= self.threshold:
                     leaf(kind, seconds, None)
-            except Exception as failure:
-                watch.failed("finish", failure)
             return result
 
         return execute
@@ -269,6 +309,13 @@ class _Statements:
         kind = self.kind(context, statement, many)
         account(kind, seconds, error)
         leaf(kind, seconds, error)
+
+
+def _usual(method: Any) -> bool:
+    try:
+        return list(inspect.signature(method).parameters) == USUAL
+    except (TypeError, ValueError):
+        return False
 
 
 def _given(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, str]:

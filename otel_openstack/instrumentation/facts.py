@@ -4,7 +4,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 from otel_openstack import metrics
@@ -20,6 +21,11 @@ def instrument(kind: str, name: str) -> Any:
 def labels(name: str, facts: Mapping[str, Any]) -> list[Any]:
     """Return the positional labels of the instrument `name`; a fact that is missing is an absent attribute."""
     return [facts.get(attribute) for attribute in INSTRUMENTS[name].attributes]
+
+
+def reader(name: str) -> Callable[[Mapping[str, Any]], tuple[Any, ...]]:
+    """Return what reads the labels of the instrument `name` off facts that have all of its attributes, two at least."""
+    return itemgetter(*INSTRUMENTS[name].attributes)
 
 
 def record(name: str, value: float, facts: Mapping[str, Any]) -> None:

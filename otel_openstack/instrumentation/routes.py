@@ -139,6 +139,7 @@ _pecan_routes = templates.Bound(1000)  # should a service's lookups be unlike al
 
 OK = 200
 _VERSION = Pattern(r"/v\d(\.\d{1,2})?/?")
+LONGEST_VERSION = len("/v2.90/")
 _FLASK_ARGUMENT = Pattern(r"<(?:[^<>:]*:)?([^<>]+)>")
 _COLLECTION_ARGUMENTS = frozenset({"collection", "resource_name", "version"})
 
@@ -158,7 +159,7 @@ def of(environ: Mapping[str, Any], known: str | None, path: str, status: int | N
     route = environ.get("routes.route")
     if isinstance(getattr(route, "routelist", None), list):
         return bounded(prefix(environ) + routes_template(route))
-    if path == "/" or (status == OK and _VERSION.fullmatch(path)):
+    if path == "/" or (status == OK and len(path) <= LONGEST_VERSION and _VERSION.fullmatch(path)):
         return path
     return None
 

@@ -8,9 +8,9 @@ environ makes it act once per request, at the outermost place. The application s
 
 from __future__ import annotations
 
+import functools
 import time
 from collections.abc import Callable
-from contextlib import suppress
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +18,7 @@ from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import backlog, callers, routes, wsgi_environ, wsgi_identity
-from otel_openstack.instrumentation.facts import count, instrument, labels, record
+from otel_openstack.instrumentation.facts import count, reader, record
 from otel_openstack.instrumentation.wsgi_bodies import Input, Parts, SizedStream, Stream, ends_with, length
 from otel_openstack.patching import guard
 from otel_openstack.runtime import process, switch
@@ -28,6 +28,16 @@ from otel_openstack.semconv import instruments as inst
 SCOPE = "otel_openstack.wsgi"
 FLAG = wsgi_environ.FLAG
 PATCHES = ()
+
+ACTIVE = metrics.up_down_counter(inst.HTTP_SERVER_ACTIVE_REQUESTS)
+DURATION = metrics.histogram(inst.HTTP_SERVER_REQUEST_DURATION)
+DETAILS = metrics.histogram(inst.HTTP_SERVER_RESPONSE_BODY_SIZE)
+_active_labels = reader(inst.HTTP_SERVER_ACTIVE_REQUESTS)
+_duration_labels = reader(inst.HTTP_SERVER_REQUEST_DURATION)
+
+# Headers of a response that are looked at, by their length: of most others that is all that is looked at.
+LENGTH, REQUEST_ID = "content-length", "x-openstack-request-id"
+NOTED = frozenset(map(len, (LENGTH, REQUEST_ID)))
 
 _watch = guard("wsgi.request")
 
@@ -110,11 +120,11 @@ class Exchange:
         "send_time",
         "sent",
         "short",
+        "timed",
     )
 
     def __init__(self, environ: dict[str, Any]) -> None:
-        process.ensure()
-        self._born = process.start_time_unix_nano()
+        self._born = process.entered()
         backlog.watch()
         method, scheme = wsgi_environ.method(environ), wsgi_environ.scheme(environ)
         self._environ = environ
@@ -134,21 +144,28 @@ class Exchange:
         self.received = self.sent = 0
         self.receive_time = self.send_time = self.generate_time = 0.0
         self.short = False
-        self._facts: dict[str, Any] = {attr.HTTP_REQUEST_METHOD: method, attr.URL_SCHEME: scheme}
-        self._wait = wsgi_environ.wait_in_queue(environ, time.time())
-        attributes = wsgi_environ.attributes(environ, self._facts)
-        self._path: str = attributes[attr.URL_PATH]
+        self.timed = DETAILS.enabled
+        facts: dict[str, Any] = {
+            attr.HTTP_REQUEST_METHOD: method,
+            attr.URL_SCHEME: scheme,
+            attr.HTTP_ROUTE: None,
+            attr.HTTP_RESPONSE_STATUS_CODE: None,
+            attr.ERROR_TYPE: None,
+        }
+        self._facts = facts
+        self._wait = wsgi_environ.wait_in_queue(environ)
+        self._path = wsgi_environ.path(environ)
         self._name = method if method != wsgi_environ.OTHER else "HTTP"
         self._watch_environ(environ)
         above, self.caller = callers.above(environ)
         links = None
+        describe = functools.partial(wsgi_environ.attributes, environ, facts, self._path)
         if self.caller is not None:
-            self.caller.attributes, links = attributes, self.caller.links
-        self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, attributes, above=above, links=links)
+            self.caller.attributes, links = describe(), self.caller.links
+        self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, above=above, links=links, describe=describe)
         try:
             environ[FLAG] = self
-            active = instrument("up_down_counter", inst.HTTP_SERVER_ACTIVE_REQUESTS)
-            self._active = active.bind(*labels(active.name, self._facts))
+            self._active = ACTIVE.bind(*_active_labels(facts))
             self._active(1)
         except BaseException:
             # A span that is current and has no end would be the parent of all that follows.
@@ -210,11 +227,15 @@ class Exchange:
         self._status = int(status[:3])
         self._announced = self.request_id = None
         for name, value in headers:
+            if len(name) not in NOTED:
+                continue
             lower = name.lower()
-            if lower == "content-length":
-                with suppress(ValueError):
+            if lower == LENGTH:
+                try:  # noqa: SIM105 contextlib.suppress takes longer than all of this
                     self._announced = int(value)
-            elif lower == "x-openstack-request-id":
+                except ValueError:
+                    pass
+            elif lower == REQUEST_ID:
                 self.request_id = value
 
     def _counting(self, write: Callable[[Any], Any]) -> Callable[[Any], Any]:
@@ -362,10 +383,18 @@ class Exchange:
 
     def _end_span(self, environ: dict[str, Any]) -> None:
         op, facts = self._op, self._facts
+        received = self.received or self._expected
+        op.totals.bytes_in, op.totals.bytes_out = received or 0, self.sent
+        op.totals.queue_wait = self._wait or 0.0
+        if not op.described:
+            op.finish(end_time_ns=self._last_ns)
+            return
+        found: dict[str, Any] = {}
         if self.route is not None:
             op.span.update_name(f"{self._name} {self.route}")
-        found = {name: facts[name] for name in (attr.HTTP_ROUTE, attr.HTTP_RESPONSE_STATUS_CODE) if facts[name]}
-        received = self.received or self._expected
+            found[attr.HTTP_ROUTE] = self.route
+        if self._status:
+            found[attr.HTTP_RESPONSE_STATUS_CODE] = self._status
         if received:
             found[attr.HTTP_REQUEST_BODY_SIZE] = received
         if self.sent or not self._bodiless():
@@ -377,14 +406,13 @@ class Exchange:
                 found[attr.ERROR_TYPE] = self._sent_error  # the client's end: no error of this server
             else:
                 error = facts[attr.ERROR_TYPE]
-        op.totals.bytes_in, op.totals.bytes_out = received or 0, self.sent
-        op.totals.queue_wait = self._wait or 0.0
         op.finish(error=error, attributes=found, end_time_ns=self._last_ns)
 
     def _record(self) -> None:
-        record(inst.HTTP_SERVER_REQUEST_DURATION, self._last - self._op.start, self._facts)
-        self._record_errors()
-        if instrument("histogram", inst.HTTP_SERVER_RESPONSE_BODY_SIZE).enabled:  # the level of all the others
+        DURATION.record(self._last - self._op.start, *_duration_labels(self._facts))
+        if self.receive_error is not None or self._sent_error is not None:
+            self._record_errors()
+        if DETAILS.enabled:  # its level is that of all the others
             self._record_details()
 
     def _record_details(self) -> None:
@@ -403,8 +431,6 @@ class Exchange:
             record(inst.OPENSTACK_WSGI_REQUEST_TIME_IN_QUEUE, self._wait, facts)
 
     def _record_errors(self) -> None:
-        if self.receive_error is None and self._sent_error is None:
-            return
         for phase, kind in (
             ("receive", self.receive_error and metrics.error_type(self.receive_error)),
             ("send", self._sent_error),

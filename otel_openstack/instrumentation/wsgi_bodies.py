@@ -24,6 +24,8 @@ class Exchange(Protocol):
     send_time: float
     generate_time: float
     error: BaseException | None
+    timed: bool
+    """Whether it is of interest how long the sending takes."""
 
     def first_byte(self) -> None: ...
 
@@ -116,10 +118,13 @@ class Parts(list[Any]):
 
     def _sending(self) -> Iterator[Any]:
         exchange = self._exchange
-        for part in super().__iter__():
-            handed = perf_counter()
-            yield part
-            exchange.send_time += perf_counter() - handed
+        if exchange.timed:
+            for part in list.__iter__(self):
+                handed = perf_counter()
+                yield part
+                exchange.send_time += perf_counter() - handed
+        else:
+            yield from list.__iter__(self)
         self._complete = True
 
     def close(self) -> None:
@@ -131,8 +136,11 @@ class Parts(list[Any]):
         exchange.finish()
 
     def __del__(self) -> None:
-        with contextlib.suppress(AttributeError):  # it was never made to its end
-            self._exchange.finish()
+        try:
+            exchange = self._exchange
+        except AttributeError:  # it was never made to its end
+            return
+        exchange.finish()
 
 
 class Stream:

@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+import functools
+import time
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,8 +19,14 @@ FLAG = "otel_openstack.request"
 OTHER = "_OTHER"
 METHODS = frozenset({"GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH", "QUERY"})
 LONGEST = {"path": 1024, "agent": 256, "host": 255, "method": 32}
+LONGEST_AUTHORITY = 1024
+"""Characters of a Host header, with what stands before an `@` in it."""
 LONGEST_NUMBER = 15
 """Digits of a length: longer ones would spoil the histogram's sum for ever."""
+_TEXTS = (
+    (attr.CLIENT_ADDRESS, "REMOTE_ADDR", LONGEST["host"]),
+    (attr.USER_AGENT_ORIGINAL, "HTTP_USER_AGENT", LONGEST["agent"]),
+)
 LONGEST_WAIT = 600.0
 """Seconds; a longer wait in a queue is a clock that is wrong, or a lie."""
 
@@ -42,40 +50,56 @@ def content_length(environ: Mapping[str, Any]) -> int | None:
     return int(found)
 
 
-def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the span attributes known when the request arrives; no query, for secrets are in queries."""
-    found = dict(facts)
-    if facts[attr.HTTP_REQUEST_METHOD] == OTHER:
-        found[attr.HTTP_REQUEST_METHOD_ORIGINAL] = text(environ.get("REQUEST_METHOD"), LONGEST["method"])
-    path = text(environ.get("SCRIPT_NAME"), LONGEST["path"]) + text(environ.get("PATH_INFO"), LONGEST["path"])
-    found[attr.URL_PATH] = path[: LONGEST["path"]] or "/"
-    _put(found, attr.CLIENT_ADDRESS, environ.get("REMOTE_ADDR"), LONGEST["host"])
-    _put(found, attr.USER_AGENT_ORIGINAL, environ.get("HTTP_USER_AGENT"), LONGEST["agent"])
-    protocol = environ.get("SERVER_PROTOCOL")
-    if isinstance(protocol, str) and protocol.startswith("HTTP/"):
-        _put(found, attr.NETWORK_PROTOCOL_VERSION, protocol[5:9], 4)
-    _put_server(found, environ)
+def attributes(environ: Mapping[str, Any], facts: Mapping[str, Any], asked: str) -> dict[str, Any]:
+    """Return the span attributes known when the request arrives; no query, for secrets are in queries.
+
+    Args:
+        environ: of the request.
+        facts: its method and scheme.
+        asked: its path.
+
+    """
+    get, method = environ.get, facts[attr.HTTP_REQUEST_METHOD]
+    found = {attr.HTTP_REQUEST_METHOD: method, attr.URL_SCHEME: facts[attr.URL_SCHEME], attr.URL_PATH: asked}
+    if method == OTHER:
+        found[attr.HTTP_REQUEST_METHOD_ORIGINAL] = text(get("REQUEST_METHOD"), LONGEST["method"])
+    for name, key, longest in _TEXTS:
+        value = get(key)
+        if value and isinstance(value, str):
+            found[name] = value if len(value) <= longest and value.isascii() else text(value, longest)
+    protocol = get("SERVER_PROTOCOL")
+    if isinstance(protocol, str) and protocol[:5] == "HTTP/" and len(protocol) > len("HTTP/"):
+        found[attr.NETWORK_PROTOCOL_VERSION] = text(protocol[5:9], 4)
+    host = get("HTTP_HOST")
+    if isinstance(host, str) and host:
+        address, port = _authority(host[:LONGEST_AUTHORITY])
+    else:
+        host, port = get("SERVER_NAME"), None
+        address = _stripped(host) if isinstance(host, str) else ""
+    if address:
+        found[attr.SERVER_ADDRESS] = address
+    port = port or get("SERVER_PORT")
+    if isinstance(port, str) and len(port) <= 5 and port.isascii() and port.isdecimal():  # noqa: PLR2004 digits of a port
+        found[attr.SERVER_PORT] = int(port)
     return found
 
 
-def _put_server(found: dict[str, Any], environ: Mapping[str, Any]) -> None:
-    host, port = environ.get("HTTP_HOST"), None
-    if isinstance(host, str) and host:
-        host = host.rpartition("@")[2][: LONGEST["host"] + 6]
-        name, colon, tail = host.rpartition(":")
-        if colon and tail.isdecimal():
-            host, port = name, tail
-    else:
-        host, port = environ.get("SERVER_NAME"), environ.get("SERVER_PORT")
-    _put(found, attr.SERVER_ADDRESS, host.strip("[]") if isinstance(host, str) else None, LONGEST["host"])
-    port = port or environ.get("SERVER_PORT")
-    if isinstance(port, str) and len(port) <= 5 and port.isascii() and port.isdecimal():  # noqa: PLR2004 digits of a port
-        found[attr.SERVER_PORT] = int(port)
+@functools.lru_cache(256)
+def _authority(host: str) -> tuple[str, str | None]:
+    """Return address and port of a Host header: the same few come over and over."""
+    host = host.rpartition("@")[2][: LONGEST["host"] + 6]
+    name, colon, tail = host.rpartition(":")
+    return (_stripped(name), tail) if colon and tail.isdecimal() else (_stripped(host), None)
 
 
-def _put(found: dict[str, Any], name: str, value: Any, longest: int) -> None:
-    if isinstance(value, str) and value:
-        found[name] = text(value, longest)
+def _stripped(host: str) -> str:
+    return text(host.strip("[]"), LONGEST["host"])
+
+
+def path(environ: Mapping[str, Any]) -> str:
+    """Return the path that was asked for, without its query."""
+    found = text(environ.get("SCRIPT_NAME"), LONGEST["path"]) + text(environ.get("PATH_INFO"), LONGEST["path"])
+    return found[: LONGEST["path"]] or "/"
 
 
 def text(value: Any, longest: int) -> str:
@@ -88,7 +112,7 @@ def text(value: Any, longest: int) -> str:
     return raw.decode("utf-8", "replace")[:longest]
 
 
-def wait_in_queue(environ: Mapping[str, Any], now: float) -> float | None:
+def wait_in_queue(environ: Mapping[str, Any], now: float | None = None) -> float | None:
     """Return the seconds that a request waited before it got here, where the front says when it came.
 
     `X-Request-Start` (`t=` and seconds, milliseconds or microseconds since the epoch) of nginx, HAProxy and routers;
@@ -101,6 +125,7 @@ def wait_in_queue(environ: Mapping[str, Any], now: float) -> float | None:
         start = float(stamp.strip().removeprefix("t="))
     except ValueError:
         return None
+    now = time.time() if now is None else now
     for unit in (1.0, 1e3, 1e6, 1e9):
         wait = now - start / unit
         # Clocks of two hosts differ by some milliseconds: a small negative wait is none.

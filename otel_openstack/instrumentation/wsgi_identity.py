@@ -15,6 +15,8 @@ from otel_openstack.semconv import attributes as attr
 LONGEST = 64
 """Characters of an id of user, project or domain."""
 
+CONTEXT = ".context"
+
 _HEADERS = (
     (attr.OPENSTACK_USER_ID, ("HTTP_X_USER_ID",)),
     (attr.OPENSTACK_PROJECT_ID, ("HTTP_X_PROJECT_ID",)),
@@ -39,29 +41,29 @@ def of(environ: Mapping[str, Any], answered_id: str | None = None) -> dict[str, 
         answered_id: the X-OpenStack-Request-Id of the response, for services that keep it nowhere else.
 
     """
-    found = dict(_identity(environ))
+    found = _identity(environ)
     for name, key in _REQUEST_IDS:
-        if value := _plain(environ.get(key)):
+        if key in environ and (value := _plain(environ[key])):
             found[name] = value
-    if attr.OPENSTACK_REQUEST_ID not in found and (value := _plain(answered_id)):
+    if answered_id is not None and attr.OPENSTACK_REQUEST_ID not in found and (value := _plain(answered_id)):
         found[attr.OPENSTACK_REQUEST_ID] = value
     return found
 
 
-def _identity(environ: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+def _identity(environ: Mapping[str, Any]) -> dict[str, str]:
     if "keystone.token_auth" in environ or "keystone.token_info" in environ:
-        if environ.get("HTTP_X_IDENTITY_STATUS") == "Confirmed":
-            yield from _first(_HEADERS, environ.get)
-        return
+        confirmed = environ.get("HTTP_X_IDENTITY_STATUS") == "Confirmed"
+        return dict(_first(_HEADERS, environ.get)) if confirmed else {}
     keystone = environ.get("KEYSTONE_AUTH_CONTEXT")
     if isinstance(keystone, dict):
-        yield from _first(_CONTEXT, keystone.get)
-        return
+        return dict(_first(_CONTEXT, keystone.get))
+    if CONTEXT not in " ".join(environ):  # most have none, and this is quicker than to look at each
+        return {}
     for key in environ:
         # nova.context, placement.context, neutron.context: an oslo.context RequestContext, also without keystone.
-        if key[-8:] == ".context" and hasattr(environ[key], "user_id"):
-            yield from _first(_CONTEXT, lambda name, held=environ[key]: getattr(held, name, None))
-            return
+        if key.endswith(CONTEXT) and hasattr(environ[key], "user_id"):
+            return dict(_first(_CONTEXT, lambda name, held=environ[key]: getattr(held, name, None)))
+    return {}
 
 
 def _first(table: Any, get: Any) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 
 >>> duration = metrics.histogram(instruments.DB_CLIENT_OPERATION_DURATION)
 >>> record = duration.bind("mysql", "SELECT", "instances")  # once
->>> record(0.002)  # a bisect and a few increments
+>>> record(0.002)  # some comparisons and a few increments
 >>> duration.record(0.002, "mysql", "SELECT", "instances")  # labels that change: one dict lookup more
 """
 

@@ -8,16 +8,20 @@ in C) is consistent: its count belongs to its sum. A green thread can switch onl
 
 A number that is not finite, or negative where that has no meaning, is left out as the SDK does. Interpreters without
 the GIL use `sharded`. What a recorder needs stands in its defaults, which are quicker to reach than a closure.
+
+A histogram's recorder is written for its boundaries: a tree of comparisons with constants finds the bucket in a third
+of the time that a call of bisect takes, and only the outermost buckets look for values that are not to be counted.
 """
 
 from __future__ import annotations
 
+import functools
 import sys
-from bisect import bisect_left
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import count
 from math import inf
 from operator import add, sub
+from types import CodeType, FunctionType
 from typing import Any, Protocol
 
 from otel_openstack.runtime import originals
@@ -64,22 +68,7 @@ class Histogram:
         return [0, *NO_EXTREMES, *(0 for _ in range(len(bounds) - 2))]
 
     def recorder(self, cell: Cell, bounds: list[float]) -> Record:
-        def record(value: float, cell: Cell = cell, bounds: list[float] = bounds, bisect: Any = bisect_left) -> None:
-            index = bisect(bounds, value)
-            if index:  # what is not a number is found before every bound
-                # Negative and infinite values would be a new min or max, so they need looking for in there only.
-                if value < cell[1]:
-                    if value < 0.0:
-                        return
-                    cell[1] = value
-                if value > cell[2]:
-                    if value > 1.7976931348623157e308:  # noqa: PLR2004 a constant is quicker than a name
-                        return
-                    cell[2] = value
-                cell[index] += 1
-                cell[0] += value
-
-        return record
+        return FunctionType(_tree(tuple(bounds[FIRST_BUCKET:])), {}, "record", (cell,))
 
     def merge(self, into: Cell, other: Cell) -> None:
         low, high = min(into[LOW], other[LOW]), max(into[HIGH], other[HIGH])
@@ -93,6 +82,44 @@ class Histogram:
 
     def times(self, cell: Cell) -> int:
         return sum(cell[3:])  # a constant is quicker than a name
+
+
+@functools.lru_cache(128)
+def _tree(bounds: tuple[float, ...]) -> CodeType:
+    """Return the code that records a value into a histogram's cell with these boundaries, in ascending order."""
+    names: dict[str, Any] = {}
+    exec("\n".join(_lines(bounds)), names)  # noqa: S102 nothing in it is from outside but numbers
+    code: CodeType = names["record"].__code__
+    return code
+
+
+def _lines(bounds: tuple[float, ...]) -> Iterator[str]:
+    yield "def record(value, cell):"
+    yield from _choice(bounds, 0, len(bounds), " ")
+    # What is below the lowest bucket with a bound, or above the highest, has returned.
+    yield " if value < cell[1]: cell[1] = value"
+    yield " if value > cell[2]: cell[2] = value"
+    yield " cell[0] += value"
+
+
+def _choice(bounds: tuple[float, ...], low: int, high: int, indent: str) -> Iterator[str]:
+    """Yield what finds the bucket of a value that is in one of the buckets from `low` to `high`, and counts it."""
+    if low < high:
+        middle = (low + high) // 2
+        yield f"{indent}if value <= {_literal(bounds[middle])}:"
+        yield from _choice(bounds, low, middle, indent + " ")
+        yield f"{indent}else:"
+        yield from _choice(bounds, middle + 1, high, indent + " ")
+        return
+    if low == 0 or bounds[low - 1] < 0.0:
+        yield f"{indent}if value < 0.0: return"
+    if low == len(bounds):  # what is not a number is on no side of a bound, so it gets here as well
+        yield f"{indent}if not value <= {sys.float_info.max!r}: return"
+    yield f"{indent}cell[{FIRST_BUCKET + low}] += 1"
+
+
+def _literal(bound: float) -> str:
+    return repr(bound).replace("inf", "1e999")
 
 
 class Sum:
@@ -160,16 +187,20 @@ KINDS: dict[str, Kind] = {
 }
 
 SENTINELS = (-inf,) * FIRST_BUCKET
-"""Stand before the bounds of a histogram, so that what bisect answers is the bucket's place in the cell."""
+"""Stand before the bounds of a histogram, so that a bound has the place of its bucket in the cell."""
 
 
-def sharded(kind: Kind, bounds: list[float]) -> tuple[Record, Callable[[], list[tuple[Any, Cell]]]]:
-    """Return a recorder for interpreters without the GIL, and a function that lists its cells with their locks.
+Shard = tuple[Any, Record, Cell]
+"""What one thread records with: a lock, what writes under it, and the cell."""
+
+
+def sharded(kind: Kind, bounds: list[float]) -> tuple[Record, Callable[[], list[Shard]]]:
+    """Return a recorder for interpreters without the GIL, and a function that lists its shards.
 
     Each thread has a cell and a lock that only a collection contends for. Cells go by thread ident, which the system
     gives again once a thread has ended, so there are never more of them than there were threads at one time.
     """
-    shards: dict[int, tuple[Any, Record, Cell]] = {}
+    shards: dict[int, Shard] = {}
     ident = originals.get_ident
 
     def record(value: float) -> None:
@@ -181,7 +212,7 @@ def sharded(kind: Kind, bounds: list[float]) -> tuple[Record, Callable[[], list[
         with lock:
             write(value)
 
-    return record, lambda: [(lock, cell) for lock, _, cell in tuple(shards.values())]
+    return record, lambda: list(shards.values())
 
 
 def redirect(record: Record, cell: Cell, target: Record) -> None:
@@ -197,25 +228,27 @@ def redirect(record: Record, cell: Cell, target: Record) -> None:
 
 def restore(record: Record, cell: Cell, kind: Kind, bounds: list[float]) -> None:
     """Undo `redirect`."""
-    function: Any = record
-    fresh: Any = kind.recorder(cell, bounds)
-    function.__code__ = fresh.__code__
+    rewrite(record, kind, bounds)
     cell.pop()
+
+
+def rewrite(record: Record, kind: Kind, bounds: list[float]) -> None:
+    """Give a recorder, which hooks hold by now, the code for these bounds."""
+    function: Any = record
+    fresh: Any = kind.recorder([], bounds)
+    function.__code__ = fresh.__code__
 
 
 def _forwards() -> dict[int, Any]:
     """Return code that calls the last item of a cell, by the number of defaults that it finds."""
 
-    def of_sum(value: float, cell: Cell) -> None:
+    def without_more(value: float, cell: Cell) -> None:
         cell[-1](value)
 
     def of_gauge(value: float, cell: Cell, _: Any) -> None:
         cell[-1](value)
 
-    def of_histogram(value: float, cell: Cell, _: Any, __: Any) -> None:
-        cell[-1](value)
-
-    functions: tuple[Any, ...] = (of_sum, of_gauge, of_histogram)
+    functions: tuple[Any, ...] = (without_more, of_gauge)
     return {function.__code__.co_argcount - 1: function.__code__ for function in functions}
 
 

@@ -72,7 +72,7 @@ class Series:
         self.labels = labels
         self.low, self.high = inf, -inf
         self.cell = kind.empty(bounds)
-        self.shards: Callable[[], list[tuple[Any, Cell]]] | None = None
+        self.shards: Callable[[], list[cells.Shard]] | None = None
         if gil:
             self.record = kind.recorder(self.cell, bounds)
         else:
@@ -232,7 +232,7 @@ class Instrument:
         if series.shards is None:
             return _copy(series.cell, take=take)
         total = self.kind.empty(self.bounds)
-        for lock, cell in series.shards():
+        for lock, _, cell in series.shards():
             with lock:
                 part = _copy(cell, take=take)
             self.kind.merge(total, part)
@@ -261,8 +261,10 @@ class Instrument:
                 wider[: cells.FIRST_BUCKET] = cell[: cells.FIRST_BUCKET]
                 for place, number in zip(places, cell[cells.FIRST_BUCKET :], strict=True):
                     wider[place] = number
-                cell[:] = wider  # before the bounds, so that no index of a record under way is out of range
+                cell[:] = wider  # before the code, so that no index of a record under way is out of range
             self.bounds[cells.FIRST_BUCKET :] = new
+            for recorder in self._writers():
+                cells.rewrite(recorder, self.kind, self.bounds)
 
     def redirect(self, target: Target | None) -> None:
         """Record into `target` from now on, through what was bound before as well; None goes back to our cells."""
@@ -314,7 +316,15 @@ class Instrument:
             if series.shards is None:
                 yield series.cell
             else:
-                yield from (cell for _, cell in series.shards())
+                yield from (cell for _, _, cell in series.shards())
+
+    def _writers(self) -> Iterator[Record]:
+        """Yield the functions that know where in a cell a bucket is."""
+        for series in self.series:
+            if series.shards is None:
+                yield series.record
+            else:
+                yield from (write for _, write, _ in series.shards())
 
 
 class Histogram(Instrument):

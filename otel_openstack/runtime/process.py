@@ -43,6 +43,14 @@ def ensure() -> None:
         _enter()
 
 
+def entered() -> int:
+    """Do what `ensure` does, and return what `start_time_unix_nano` does."""
+    if _started != getpid():
+        _enter()
+        _recognise()
+    return _start_time
+
+
 def started() -> bool:
     """Whether `ensure()` has been through in this very process, so that there may be something to export."""
     return _started == getpid()

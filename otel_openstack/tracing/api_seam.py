@@ -11,6 +11,7 @@ What the rest of the package uses:
   in an execution unit other than the one that set it, or does nothing where the API hides that.
 * `SPAN_KEY`: where the context holds the current span.
 * `make_context(SpanContext, fields)`: a valid local SpanContext of (trace id, span id, remote, flags, state, True).
+* `get_provider()`: the tracer provider in force.
 * `SUPPRESS_KEYS`: context keys by which an exporter asks not to be traced; `SUPPRESS_HTTP_KEYS`: with those for HTTP.
 """
 
@@ -89,6 +90,19 @@ def _find_suppress_keys(name: str) -> tuple[str, ...]:
     return tuple(filter(None, (getattr(context_api, f"_{name.upper()}_KEY", None), name)))
 
 
+def _find_provider() -> Callable[[], trace_api.TracerProvider]:
+    """Return what finds the tracer provider in force: the API's own function makes two calls more for it."""
+    held, name = vars(trace_api), "_TRACER_PROVIDER"
+    if name not in held:
+        return trace_api.get_tracer_provider
+
+    def get_provider() -> trace_api.TracerProvider:
+        return held[name] or trace_api.get_tracer_provider()
+
+    return get_provider
+
+
+get_provider = _find_provider()
 active: Seam = private() or public()
 get_context, set_context, reset_context, make_context = active[1:]
 SPAN_KEY: str = _find_span_key() or propagation._SPAN_KEY

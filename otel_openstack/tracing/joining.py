@@ -13,7 +13,7 @@ from opentelemetry.trace import NonRecordingSpan, SpanKind
 from otel_openstack.tracing import operations
 from otel_openstack.tracing.api_seam import SPAN_KEY, get_context
 from otel_openstack.tracing.operations import TOTALS_KEY, Operation
-from otel_openstack.tracing.span import Span, set_item
+from otel_openstack.tracing.span import Dropped, Span, set_item
 from otel_openstack.tracing.tracer import Tracer
 
 
@@ -51,6 +51,7 @@ def join(
         span._trace, span._parent, span._extra = fresh._trace, fresh._parent, None
     else:
         root.span = fresh
+        root.described = root.described or (tracer.kept and isinstance(fresh, Span))
     # In place: the caller of the operation holds a token for this context, and what was copied from it follows.
     for key, value in above.items():
         if key not in (SPAN_KEY, TOTALS_KEY):
@@ -60,7 +61,7 @@ def join(
 
 
 def _unseen(span: Any) -> bool:
-    if type(span) is NonRecordingSpan:
+    if type(span) in (NonRecordingSpan, Dropped):
         return True  # what was started under it is dropped as well, as long as a rule decides that needs no call
     if type(span) is not Span or span.used or hasattr(span, "_context") or span._end_time is not None:
         return False

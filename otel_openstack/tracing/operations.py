@@ -9,7 +9,7 @@ a loose call.
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping, MutableMapping, Sequence
+from collections.abc import Callable, Mapping, MutableMapping, Sequence
 from time import perf_counter, time_ns
 from typing import Any
 
@@ -20,9 +20,17 @@ from opentelemetry.trace import Link, NonRecordingSpan, SpanKind, Status, Status
 
 from otel_openstack import __version__, settings
 from otel_openstack.tracing import background, events, exceptions, propagators
-from otel_openstack.tracing.api_seam import SPAN_KEY, SUPPRESS_KEYS, get_context, reset_context, set_context
+from otel_openstack.tracing.api_seam import (
+    SPAN_KEY,
+    SUPPRESS_KEYS,
+    get_context,
+    get_provider,
+    reset_context,
+    set_context,
+)
 from otel_openstack.tracing.span import CurrentSpan, Dropped, Span, add_item, set_item
 from otel_openstack.tracing.totals import Totals
+from otel_openstack.tracing.tracer import Tracer
 
 TOTALS_KEY = create_key("otel-openstack-totals")
 BACKGROUND_SCOPE = "otel_openstack.background"
@@ -41,13 +49,26 @@ class Operation:
     span: the span; a NonRecordingSpan when it is sampled out.
     totals: the running totals of the root that it belongs to.
     start: `time.perf_counter()` at its beginning, in seconds.
+    described: whether anybody will read its attributes; not if the span is sampled out, or goes nowhere.
     """
 
-    __slots__ = ("_attributes", "_background", "_context", "_open", "_root", "_token", "span", "start", "totals")
+    __slots__ = (
+        "_attributes",
+        "_background",
+        "_context",
+        "_open",
+        "_root",
+        "_token",
+        "described",
+        "span",
+        "start",
+        "totals",
+    )
 
     span: trace_api.Span
     totals: Totals
     start: float
+    described: bool
     _attributes: dict[str, Any] | None  # of a root, for its event
     _background: Operation | None
     _context: Context
@@ -133,7 +154,7 @@ class Operation:
         try:
             if error is not None:
                 _fail(span, error)
-            if attributes:
+            if attributes and self.described:
                 span.set_attributes(attributes)
             if self._root:
                 self._finish_root(error, attributes, duration, end_time_ns)
@@ -154,6 +175,8 @@ class Operation:
     ) -> None:
         totals = self.totals
         totals.ended = True
+        if not self.described:
+            return
         summed = totals.attributes()
         if summed:
             self.span.set_attributes(summed)
@@ -176,6 +199,7 @@ def root(
     carrier: Any = None,
     above: Context | None = None,
     links: Sequence[Link] | None = None,
+    describe: Callable[[], dict[str, Any]] | None = None,
 ) -> Operation:
     """Begin the work for a request, a message or a task, and make it current.
 
@@ -187,6 +211,7 @@ def root(
         carrier: the incoming headers that the parent is taken from.
         above: what was taken from them already. With neither a new trace begins, whatever is current.
         links: to spans that it belongs to in another way.
+        describe: makes the attributes, in place of `attributes`; called only if somebody will read them.
 
     """
     if kind is SpanKind.SERVER or kind is SpanKind.CONSUMER:
@@ -199,7 +224,9 @@ def root(
                 above = propagate.extract(carrier, above) if known is None else known
             except Exception:  # a propagator that fails on what a stranger sent
                 above = Context()
-    return _begin(scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links)
+    return _begin(
+        scope, name, kind, attributes, above, Totals(detached=kind is SpanKind.CONSUMER), None, links, describe
+    )
 
 
 def child(scope: str, name: str, kind: SpanKind, attributes: Mapping[str, Any] | None = None) -> Operation:
@@ -252,7 +279,7 @@ def totals() -> Totals | None:
 def tracer(scope: str) -> trace_api.Tracer:
     """Return the tracer of one of our scopes from the global provider."""
     global _provider
-    provider = trace_api.get_tracer_provider()
+    provider = get_provider()
     if provider is not _provider:
         _tracers.clear()
         _provider = provider
@@ -280,13 +307,30 @@ def _begin(
     own: Totals | None,
     start_ns: int | None = None,
     links: Sequence[Link] | None = None,
+    describe: Callable[[], dict[str, Any]] | None = None,
     *,
     attach: bool = True,
 ) -> Operation:
     """Start a span under `above`; with totals of its `own` it is a root."""
     made = Operation()
     made.start = perf_counter()
-    made.span = span = tracer(scope).start_span(name, above, kind, attributes, links, start_ns)
+    by = tracer(scope)
+    if type(by) is Tracer and by.silent:
+        # Nobody looks at attributes before the span is there.
+        events = own is not None and settings.get().request_events
+        given = attributes if by.kept and describe is None else None
+        made.span = span = by.start_span(name, above, kind, given, links, start_ns)
+        made.described = recorded = by.kept and type(span) is Span
+        if describe is not None and (recorded or events):
+            attributes = describe()
+            if recorded:
+                span._adopt(attributes, by)  # type: ignore[attr-defined]
+    else:
+        if describe is not None:
+            attributes = describe()
+        made.span = span = by.start_span(name, above, kind, attributes, links, start_ns)
+        made.described = True
+        events = own is not None and settings.get().request_events
     made._attributes = None
     if own is None:
         made._root = False
@@ -295,7 +339,8 @@ def _begin(
     else:
         made._root = True
         running = made.totals = own
-        if settings.get().request_events:
+        if events:
+            made.described = True
             made._attributes = {"openstack.request.name": name, **(attributes or {})}
     if running is not None and len(above) <= (SPAN_KEY in above) + (TOTALS_KEY in above):
         made._context = context = Context()  # there is nothing else to copy
@@ -323,7 +368,7 @@ def _suppressed(current: Context) -> Operation:
     made.totals = Totals()
     made._context = current
     made._attributes = made._background = made._token = None
-    made._root = False
+    made._root = made.described = False
     made._open = True
     return made
 

@@ -113,6 +113,8 @@ USUAL = Given()
 # The same arguments, of a span that was entered on another way than the plain one, and of one that was dropped there.
 ENTERED = Given()
 DROPPED = Given()
+# In place of a parent: the span is not sampled.
+DROP: Any = object()
 
 
 class Trace(NamedTuple):
@@ -567,7 +569,8 @@ class CurrentSpan(Span):
     _token: Any
     _depth: int  # how many `with` are open, where it is not the one plain `with`
 
-    def __enter__(self) -> trace_api.Span:  # noqa: C901, PLR0912 (the hot path: each call left out is 2 % of a span)
+    # The hot path: each call left out is 2 % of a span.
+    def __enter__(self) -> trace_api.Span:  # noqa: C901, PLR0911, PLR0912, PLR0915
         tracer = self._tracer
         if self._given is not USUAL or not tracer.plain:
             return tracer.enter(self)
@@ -592,7 +595,14 @@ class CurrentSpan(Span):
         elif kind is Dropped:
             return self._drop(above._trace, current)  # type: ignore[attr-defined]
         else:
-            return tracer.enter(self)
+            trace, parent = tracer.decide_plainly(above)
+            if parent is DROP:
+                return self._drop(trace, current)
+            if trace is None:
+                return tracer.enter(self)
+            self._trace = trace
+            self._parent = parent
+            more = len(current) > 1
         self._given = self._extra = self._end_time = None
         self._span_id = next(ids.numbers, 0) or ids.more()
         self._weight = SPAN_WEIGHT

@@ -19,23 +19,26 @@ from opentelemetry.sdk.resources import Resource
 from opentelemetry.sdk.trace.id_generator import IdGenerator, RandomIdGenerator
 from opentelemetry.sdk.trace.sampling import Decision, Sampler
 from opentelemetry.sdk.util.instrumentation import InstrumentationScope
-from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind
+from opentelemetry.trace import Link, NonRecordingSpan, SpanContext, SpanKind, TraceFlags, TraceState
 
 from otel_openstack.runtime import switch
 from otel_openstack.runtime.process import ensure
 from otel_openstack.tracing import ids, inbound, sampling
-from otel_openstack.tracing.api_seam import SPAN_KEY, get_context, make_context, set_context
+from otel_openstack.tracing.api_seam import SPAN_KEY, active, get_context, set_context
 from otel_openstack.tracing.attributes import SHORT
+from otel_openstack.tracing.queue import Nowhere
 from otel_openstack.tracing.span import (
+    DROP,
     DROPPED,
     ENTERED,
     FLAGS,
     NO_STATE,
+    RANDOM_ONLY,
     SAMPLED_RANDOM,
     USUAL,
     CurrentSpan,
+    Dropped,
     Given,
-    Record,
     Span,
     set_item,
 )
@@ -46,6 +49,7 @@ if TYPE_CHECKING:
 SAMPLED = 1
 RANDOM = 2
 UNLIMITED = sys.maxsize
+DIRECT = active.name == "private"  # the parts of a SpanContext are known, and need not be asked for one by one
 
 
 class Tracer(sdk.Tracer):
@@ -58,7 +62,11 @@ class Tracer(sdk.Tracer):
     plain, bound: nothing needs to be called: a child follows its parent, a root is sampled below the bound.
     every: the bound is above every id.
     silent: nobody is called when a span begins, so one may be begun again.
+    kept: what ends goes to a queue, so that somebody will read it.
     """
+
+    # What is read for every span: from a slot that takes half as long.
+    __slots__ = ("bound", "every", "kept", "most", "observed", "plain", "queue", "short", "silent")
 
     def __init__(self, made_by_sdk: sdk.Tracer, provider: TracerProvider) -> None:
         """Take over what the SDK prepared, whatever it is in its version, and decide with our own rules."""
@@ -102,6 +110,7 @@ class Tracer(sdk.Tracer):
         self.every = self.bound >= sampling.EVERY_ID
         self.silent = self._simple and not self.observed
         self.plain = self.silent and self._parent_based
+        self.kept = self.observed or type(self.queue) is not Nowhere
 
     # -- the API -------------------------------------------------------------------------------------------------------
 
@@ -150,32 +159,62 @@ class Tracer(sdk.Tracer):
     ) -> trace_api.Span:
         """Start a span without making it current; times in ns since the epoch."""
         above: Any = (get_context() if context is None else context).get(SPAN_KEY)
-        span: Span = Span()
-        span._tracer = self
-        span._name = name
-        span._kind = kind
-        if (
-            self.plain
-            and issubclass(type(above), Record)
-            and not links
-            and record_exception
-            and set_status_on_exception
-        ):
-            trace = above._trace
-            if trace[1] is SAMPLED_RANDOM:
+        usual = record_exception and set_status_on_exception
+        if self.plain and usual and not links:
+            kind_above = type(above)
+            if (kind_above is Span or kind_above is CurrentSpan) and above._trace[1] & SAMPLED:
                 above._used = True
+                trace, parent = above._trace, above._span_id
+            else:
+                trace, parent = self.decide_plainly(above)
+            if parent is DROP:
+                return drop(trace)
+            if trace is not None:
+                span: Span = Span()
+                span._tracer = self
+                span._name = name
+                span._kind = kind
                 span._trace = trace
-                span._parent = above._span_id
+                span._parent = parent
                 span._given = span._extra = span._end_time = None
                 span._span_id = next(ids.numbers, 0) or ids.more()
                 span._adopt(attributes, self)
                 span._start_time = time_ns() if start_time is None else start_time
                 return span
-        if record_exception and set_status_on_exception:
-            span._given = None
-        else:
-            span._given = Given(None, None, None, record_exception, set_status_on_exception)
+        span = Span()
+        span._tracer = self
+        span._name = name
+        span._kind = kind
+        span._given = None if usual else Given(None, None, None, record_exception, set_status_on_exception)
         return self._begin(span, above, context, attributes, links, start_time)
+
+    def decide_plainly(self, above: Any) -> tuple[Any, Any]:
+        """Return trace and parent for a span under `above`, by a rule that follows parents; no trace: not a plain case.
+
+        With `DROP` for the parent the span is not sampled, and the trace is what it belongs to all the same.
+        """
+        if above is None:
+            ensure()
+            trace_id = ids.bits(128) or 1
+            if self.every or trace_id & sampling.LOW_BITS < self.bound:
+                return (trace_id, SAMPLED_RANDOM, NO_STATE), None
+            return (trace_id, RANDOM_ONLY, NO_STATE), DROP
+        kind = type(above)
+        if kind is Span or kind is CurrentSpan:
+            trace = above._trace
+            if trace[1] & SAMPLED:
+                above._used = True
+                return trace, above._span_id
+        elif kind is Dropped:
+            return above._trace, DROP
+        elif kind is NonRecordingSpan and DIRECT:
+            found = above.get_span_context()
+            if type(found) is SpanContext:
+                trace_id, _, _, flags, state, valid = found
+                if valid and state is NO_STATE:
+                    trace = (trace_id, FLAGS[flags & (SAMPLED | RANDOM)], state)
+                    return (trace, found) if flags & SAMPLED else (trace, DROP)
+        return None, None
 
     def enter(self, span: CurrentSpan) -> trace_api.Span:
         """Start `span` from the arguments that it holds, and make it current: whatever is not the plain case."""
@@ -214,12 +253,14 @@ class Tracer(sdk.Tracer):
     ) -> trace_api.Span:
         """Decide, and fill the rest of `span`; or return a span that records nothing."""
         counted = None
+        dropped: trace_api.Span | None
         if self._simple:
             dropped = self._decide(span, above)
         else:
-            dropped, attributes, counted = self._decide_by_calling(span, above, context, attributes, links)
+            refused, attributes, counted = self._decide_by_calling(span, above, context, attributes, links)
+            dropped = None if refused is None else NonRecordingSpan(refused)
         if dropped is not None:
-            return NonRecordingSpan(dropped)
+            return dropped
         span._extra = span._end_time = None
         span._adopt(attributes, self)
         if links:
@@ -233,8 +274,8 @@ class Tracer(sdk.Tracer):
 
     # -- how it decides ------------------------------------------------------------------------------------------------
 
-    def _decide(self, span: Span, above: Any) -> SpanContext | None:
-        """Give `span` its ids by a rule that needs no call; returns the context of a dropped one instead."""
+    def _decide(self, span: Span, above: Any) -> trace_api.Span | None:
+        """Give `span` its ids by a rule that needs no call; returns what stands in for a dropped one instead."""
         kind = type(above)
         parent: int | SpanContext | None
         if kind is Span or kind is CurrentSpan:
@@ -263,12 +304,11 @@ class Tracer(sdk.Tracer):
             flags = FLAGS[sampled | (flags & RANDOM)]
         else:
             flags = FLAGS[flags & (SAMPLED | RANDOM)]
-        span_id = next(ids.numbers, 0) or ids.more()
         if not flags & SAMPLED:
-            return make_context(SpanContext, (trace_id, span_id, False, flags, state, True))
+            return drop((trace_id, flags, state))
         span._trace = (trace_id, flags, state)
         span._parent = parent
-        span._span_id = span_id
+        span._span_id = next(ids.numbers, 0) or ids.more()
         return None
 
     def _decide_by_calling(
@@ -313,6 +353,14 @@ class Tracer(sdk.Tracer):
     def end_observed(self, span: Span) -> None:
         """Show an ended span to the processors and counters."""
         self._provider.end_observed(span)
+
+
+def drop(trace: tuple[int, TraceFlags, TraceState]) -> Dropped:
+    """Return a span of `trace` that records nothing."""
+    dropped: Dropped = Dropped()
+    dropped._trace = trace
+    dropped._span_id = next(ids.numbers, 0) or ids.more()
+    return dropped
 
 
 def _span_context(above: Any) -> SpanContext | None:
