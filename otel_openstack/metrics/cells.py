@@ -68,7 +68,7 @@ class Histogram:
         return [0, *NO_EXTREMES, *(0 for _ in range(len(bounds) - 2))]
 
     def recorder(self, cell: Cell, bounds: list[float]) -> Record:
-        return FunctionType(_tree(tuple(bounds[FIRST_BUCKET:])), {}, "record", (cell,))
+        return FunctionType(_tree(tuple(bounds[FIRST_BUCKET:])), globals(), "record", (cell,))
 
     def merge(self, into: Cell, other: Cell) -> None:
         low, high = min(into[LOW], other[LOW]), max(into[HIGH], other[HIGH])
@@ -268,16 +268,13 @@ def sleeping(record: Record) -> Any:
 def _sleepers() -> dict[int, Any]:
     """Return code that calls `begin`, by the number of defaults that it finds."""
 
-    def of_sum(value: float, cell: Cell) -> None:
+    def without_more(value: float, cell: Cell) -> None:
         begin(value, cell)
 
     def of_gauge(value: float, cell: Cell, _: Any) -> None:
         begin(value, cell)
 
-    def of_histogram(value: float, cell: Cell, _: Any, __: Any) -> None:
-        begin(value, cell)
-
-    functions: tuple[Any, ...] = (of_sum, of_gauge, of_histogram)
+    functions: tuple[Any, ...] = (without_more, of_gauge)
     return {function.__code__.co_argcount - 1: function.__code__ for function in functions}
 
 
