@@ -89,7 +89,7 @@ def choose(environ: Mapping[str, str] = os.environ) -> Choices:
     """Read `OTEL_<SIGNAL>_EXPORTER` and the variables of OTLP. Opens nothing, imports no exporter, never raises."""
     builder = _Builder(environ)
     chosen = {signal: builder.choice(signal) for signal in SIGNALS}
-    return Choices(chosen["traces"], chosen["metrics"], chosen["logs"], tuple(dict.fromkeys(builder.problems)))
+    return Choices(chosen["traces"], chosen["metrics"], chosen["logs"], builder.told())
 
 
 class _Builder:
@@ -98,6 +98,7 @@ class _Builder:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.problems: list[str] = []
+        self._lost: dict[str, list[Signal]] = {}
         self._file: OtlpFile | None = None
         self._grpc: OtlpGrpc | None = None
         self._http: dict[Encoding, OtlpHttp] = {}
@@ -108,21 +109,29 @@ class _Builder:
         ours = [name for name in names if name in OTLP_NAMES or name in FILE_NAMES]
         with_file = any(name in FILE_NAMES for name in ours) and len(ours) > 1
         sinks = [sink for sink in (self._sink(signal, name, with_file) for name in ours) if sink is not None]
-        others = tuple(Other(signal, name) for name in names if name not in ours)
-        for other in others:
-            self._check(other)
+        others = tuple(filter(self._serves, (Other(signal, name) for name in names if name not in ours)))
         if not sinks:
             return Choice(signal, None, others)
         return Choice(signal, sinks[0] if len(sinks) == 1 else Fanout(sinks), others)
 
-    def _check(self, other: Other) -> None:
+    def told(self) -> tuple[str, ...]:
+        """Return one line for each thing that was wrong, whatever signals it bears on."""
+        lost = [f"{reason}; {' and '.join(signals)} go nowhere" for reason, signals in self._lost.items()]
+        return tuple(dict.fromkeys([*self.problems, *lost]))
+
+    def _serves(self, other: Other) -> bool:
         from importlib.metadata import entry_points
 
-        if not entry_points(group=f"opentelemetry_{other.signal}_exporter", name=other.name):
-            try:
-                other.load()
-            except LookupError as error:
-                self.problems.append(str(error.args[0]))
+        if other.signal == "logs":  # there is no logger provider of the SDK's: what we log are our own events
+            self._lost.setdefault(f"OTEL_LOGS_EXPORTER={other.name} takes no events of ours", []).append("logs")
+            return False
+        if entry_points(group=f"opentelemetry_{other.signal}_exporter", name=other.name):
+            return True
+        try:
+            other.load()
+        except LookupError as error:
+            self.problems.append(str(error.args[0]))
+        return False
 
     def _sink(self, signal: Signal, name: str, with_file: bool) -> Sink | None:
         if name in FILE_NAMES:
@@ -152,9 +161,8 @@ class _Builder:
         except (OSError, ValueError) as error:
             tls = endpoint.origin.tls
             names = ", ".join(name for name in (tls.authorities, tls.certificate, tls.key) if name)
-            self.problems.append(
-                f"cannot use the certificates {names} for {endpoint.url}: {error}; {signal} go nowhere"
-            )
+            reason = f"cannot use the certificates {names} for {endpoint.origin.url}: {error}"
+            self._lost.setdefault(reason, []).append(signal)
             return None
         return sink
 
@@ -162,7 +170,7 @@ class _Builder:
         try:
             endpoint, problems = endpoints.read(signal, self.environ)
         except ValueError as error:
-            self.problems.append(f"{error}; {signal} go nowhere")
+            self._lost.setdefault(str(error), []).append(signal)
             return None
         self.problems += problems
         return endpoint
