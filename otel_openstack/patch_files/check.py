@@ -149,7 +149,8 @@ def _checked(contents: Contents, begin: int, loads: list[str], service: str) -> 
     for patch in patches:
         before = set(problems.found)
         broken = _import_for(patch)
-        faults = [text for text in problems.found if text not in before or _is_of(text, patch)]
+        faults = _load(patch)
+        faults += [text for text in problems.found if text not in before or _is_of(text, patch)]
         result = _result(patch, broken)
         notes = [*_reach(patch), *_when(service, patch in loaded, failed)] if result.state == OK else []
         yield result._replace(faults=tuple(dict.fromkeys(faults)), notes=tuple(notes))
@@ -158,6 +159,16 @@ def _checked(contents: Contents, begin: int, loads: list[str], service: str) -> 
 def _is_of(text: str, patch: FilePatch) -> bool:
     function = getattr(patch.found, "original", None)
     return f": {getattr(function, '__qualname__', '?')} has no parameter" in text
+
+
+def _load(patch: FilePatch) -> list[str]:
+    """Load what an entry loads at its first call; returns what that raised."""
+    try:
+        if patch.wanted.load is not None:
+            patch.wanted.load()
+    except BaseException as error:
+        return [f"its app helper cannot be used: {type(error).__name__}: {error}"]
+    return []
 
 
 def _import(module: str) -> str:

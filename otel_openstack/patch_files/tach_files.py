@@ -40,6 +40,11 @@ METRICS = {f"{module}.{name}": name for module in ("tach.metrics", "tach.statist
 PRINT, DEBUG_NOTIFIER = "tach.notifiers.PrintNotifier", "tach.notifiers.DebugNotifier"
 STACKTACH = ("tach.notifiers.StackTachNotifier", "tach.notifiers.WebServiceNotifier")
 LARGEST = 2**53
+GONE = {
+    "nova.rpc.amqp.ProxyCallback._process_data": "nova's own RPC became oslo.messaging, which is measured without a "
+    "patch (rpc.server.call.duration); oslo_messaging.rpc.dispatcher.RPCDispatcher._do_dispatch has the same arguments",
+}
+"""What Tach's own examples name and no service has any more."""
 
 _SECTION = re.compile(r"\[(?P<name>.+)\]")
 _KEY = re.compile(r"(?P<key>[^:=\s#;\[][^:=]*?)\s*[:=]")
@@ -185,11 +190,13 @@ def _entry(section: Section, helper: str, notifiers: Mapping[str, Notifier]) -> 
         found = found._replace(computed={LABEL: label})
     elif name != section.name:
         found = found._replace(values={LABEL: section.name})
+    load = None if app is None else app.load
     phases = _phases(notifier, debug=debug)
     if not phases and not bump:
-        return Wanted(section.place(), target, (found,))
+        return Wanted(section.place(), target, (found,), load)
     names.declare("event", name)  # without phases it only begins a transaction
-    return Wanted(section.place(), target, (found, Part(parts.EVENT, name, phases=phases, computed={LABEL: told})))
+    event = Part(parts.EVENT, name, phases=phases, computed={LABEL: told})
+    return Wanted(section.place(), target, (found, event), load)
 
 
 def _phases(notifier: Notifier, *, debug: bool) -> tuple[str, ...]:
@@ -263,4 +270,8 @@ def metric_name(label: str) -> str:
 
 
 def _unused(section: Section) -> list[str]:
-    return [f"{section.place(key)}: [{section.name}] {key}: not used" for key in section.keys if key not in METHOD_KEYS]
+    gone = GONE.get(f"{section.keys['module']}.{section.keys['method']}")
+    said = [f"{section.place('module')}: [{section.name}]: {gone}"] if gone else []
+    return said + [
+        f"{section.place(key)}: [{section.name}] {key}: not used" for key in section.keys if key not in METHOD_KEYS
+    ]
