@@ -49,6 +49,8 @@ SERIES = 2000
 """Default limit of series: the conventions' advice."""
 MOST_BYTES = 4 * 2**20
 DEEPEST = 32
+MOST_VALUES = 100_000
+"""With aliases written out: what stands in a message of ours may be one of them."""
 
 
 class RegistryError(Exception):
@@ -134,13 +136,22 @@ class _Builder:
         self._file = file
         self._yaml = yaml
         self._made: dict[int, Any] = {}
+        self._sizes: dict[int, int] = {}
 
     def value(self, node: Any, depth: int) -> Any:
         if id(node) not in self._made:
             if depth > DEEPEST:
                 raise RegistryError(f"{self._file}:{node.start_mark.line + 1}: nested more than {DEEPEST} deep")
             self._made[id(node)] = self._new(node, depth)
+            self._weigh(node)
         return self._made[id(node)]
+
+    def _weigh(self, node: Any) -> None:
+        inside = [] if isinstance(node, self._yaml.ScalarNode) else node.value
+        parts = [part for item in inside for part in (item if isinstance(item, tuple) else (item,))]
+        size = self._sizes[id(node)] = 1 + sum(self._sizes.get(id(part), 1) for part in parts)
+        if size > MOST_VALUES:
+            raise RegistryError(f"{self._file}:{node.start_mark.line + 1}: more than {MOST_VALUES} values")
 
     def _new(self, node: Any, depth: int) -> Any:
         if isinstance(node, self._yaml.MappingNode):

@@ -28,6 +28,7 @@ from otel_openstack.developer.parts import Part
 from otel_openstack.patch_files.model import Contents, PatchFileError, Place, Wanted, is_target
 
 ERROR_TYPE = "error.type"
+TOP_KEYS = ("instruments", "patches")
 INSTRUMENT_KEYS = {"instrument", "unit", "brief", "attributes", "boundaries", "level", "series_limit"}
 ANNOTATED = ("boundaries", "level", "series_limit")
 PATCH_KEYS = {
@@ -63,8 +64,9 @@ class _Reading:
 
     def wanted(self) -> Iterator[Wanted]:
         """Take the instruments, yield the entries."""
-        for key in self._data.keys() - {"instruments", "patches"}:
-            self._say(_unknown(self._place(self._data, key), key, ("instruments", "patches")))
+        for key in self._data:
+            if key not in TOP_KEYS:
+                self._say(_unknown(self._place(self._data, key), key, TOP_KEYS))
         for name, table in self._tables("instruments", dict):
             try:
                 self._describe(name, table)
@@ -121,6 +123,7 @@ class _Reading:
         extras = {"level": "basic", **{key: table[key] for key in ANNOTATED if key in table}}
         if table.get("instrument") == "histogram" and table.get("unit") == "s":
             extras.setdefault("boundaries", list(names.SECONDS))
+        at = self._data["instruments"].lines[name]
         data = {
             "id": f"metric.{name}",
             "type": "metric",
@@ -129,11 +132,12 @@ class _Reading:
             "stability": "development",
             **{key: table[key] for key in ("instrument", "unit") if key in table},
             "attributes": [
-                _like(table, id=label, type="string", brief=label, stability="development") for label in labels
+                _table(table.lines.get("attributes", at), id=label, type="string", brief=label, stability="development")
+                for label in labels
             ],
-            "annotations": _like(table, **extras),
+            "annotations": _table(at, table, **extras),
         }
-        return _like(table, **data)
+        return _table(at, table, **data)
 
     # Entries
 
@@ -279,11 +283,11 @@ class _Parts:
         return str(given)
 
 
-def _like(table: Table, **data: Any) -> Table:
-    """Return `data` with the lines of what it is made of."""
+def _table(line: int, lines: Table | None = None, /, **data: Any) -> Table:
+    """Return `data` that stands in `line`, its keys where they stand in `lines`."""
     made = Table(data)
-    made.line = table.line
-    made.lines = {key: line for key, line in table.lines.items() if key in data}
+    made.line = line
+    made.lines = {} if lines is None else {key: at for key, at in lines.lines.items() if key in data}
     return made
 
 
