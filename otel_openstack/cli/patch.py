@@ -41,13 +41,13 @@ def run(options: argparse.Namespace) -> int:
         contents = _read(name, user)
         print(clean(contents.file))
         for problem in contents.problems:
-            print(f"  {'wrong':{_WIDTH}}  {clean(problem.removeprefix(f'{contents.file}:'))}")
+            print(f"  {'wrong':{_WIDTH}}  {_short(contents, problem)}")
         results = list(check.results(contents, loads, options.service or "", user))
         for result in results:
             for line in _lines(contents, result):
                 print(line)
         for note in contents.notes:
-            print(f"  {'note':{_WIDTH}}  {clean(note.removeprefix(f'{contents.file}:'))}")
+            print(f"  {'note':{_WIDTH}}  {_short(contents, note)}")
         print(_sum(contents, results))
         unusable = contents.problems and not contents.wanted
         bad = contents.problems or any(result.state != OK or result.faults for result in results)
@@ -59,6 +59,11 @@ def _read(name: str, user: int | None) -> Contents:
     if name in patch_files.PRESETS and not os.path.exists(name):
         return patch_files.preset(name)
     return patch_files.read(os.path.abspath(name), user)
+
+
+def _short(contents: Contents, text: str) -> str:
+    """Return what is said of a file whose name stands above already."""
+    return clean(text.removeprefix(f"{contents.file}:").strip())
 
 
 def _lines(contents: Contents, result: Result) -> list[str]:

@@ -22,7 +22,7 @@ from types import FunctionType, ModuleType
 from typing import Any, NamedTuple
 
 from otel_openstack import settings
-from otel_openstack.developer import problems
+from otel_openstack.developer import expressions, signatures
 from otel_openstack.patch_files import installed, targets
 from otel_openstack.patch_files.installed import FilePatch
 from otel_openstack.patch_files.model import Contents, attribute, modules
@@ -30,6 +30,7 @@ from otel_openstack.patching.inventory import State
 from otel_openstack.runtime import inheritance
 
 WITHIN = 120.0  # seconds without a word
+FREE = (expressions.RESULT, expressions.CONTEXT)
 OK, MISSING, UNFIT, BROKEN = "ok", "missing", "not patchable", "cannot be imported"
 
 
@@ -147,18 +148,25 @@ def _checked(contents: Contents, begin: int, loads: list[str], service: str) -> 
     failed = [reason for module in loads if (reason := _import(module))]
     loaded = {patch for patch in patches if patch.state is not State.WAITING}
     for patch in patches:
-        before = set(problems.found)
         broken = _import_for(patch)
-        faults = _load(patch)
-        faults += [text for text in problems.found if text not in before or _is_of(text, patch)]
         result = _result(patch, broken)
         notes = [*_reach(patch), *_when(service, patch in loaded, failed)] if result.state == OK else []
-        yield result._replace(faults=tuple(dict.fromkeys(faults)), notes=tuple(notes))
+        yield result._replace(faults=(*_load(patch), *_unnamed(patch)), notes=tuple(notes))
 
 
-def _is_of(text: str, patch: FilePatch) -> bool:
-    function = getattr(patch.found, "original", None)
-    return f": {getattr(function, '__qualname__', '?')} has no parameter" in text
+def _unnamed(patch: FilePatch) -> list[str]:
+    """Return the expressions that begin with no parameter of what they are for."""
+    if patch.found is None:
+        return []
+    function = targets.function_of(patch.found.original)
+    parameters = signatures.of(function)
+    named = [(f"attributes.{key}", text) for part in patch.wanted.parts for key, text in part.attributes.items()]
+    named += [("number", part.number) for part in patch.wanted.parts if part.number is not None]
+    return [
+        f"{key}: {text}: {getattr(function, '__qualname__', function)} has no parameter {root}"
+        for key, text in dict.fromkeys(named)
+        if (root := expressions.parse(text).root) not in FREE and parameters.source(root) is None
+    ]
 
 
 def _load(patch: FilePatch) -> list[str]:

@@ -128,8 +128,10 @@ def parse(file: str, text: str) -> list[Section]:
     try:
         parser.read_string(text.removeprefix("\ufeff"), file)
         lines = _lines(text)
+        common = lines.get(parser.default_section, {})
         return [
-            Section(name, _items(parser, file, name, lines), file, lines.get(name, {})) for name in parser.sections()
+            Section(name, _items(parser, file, name, lines), file, {**common, **lines.get(name, {})})
+            for name in parser.sections()
         ]
     except configparser.Error as error:
         number = getattr(error, "lineno", None) or next((line for line, _ in getattr(error, "errors", ())), 0)

@@ -49,7 +49,7 @@ class Helper:
             UntrustedError: others could write it.
             Exception: the module cannot be imported, or has no such function.
         """
-        module = _modules.get(self.module) or self._module()
+        module = _modules.get(self.path() or self.module) or self._module()
         function = getattr(module, self.function)
         if not callable(function):
             raise TypeError(f"{self.function} of {self.module} is no function")
@@ -70,7 +70,7 @@ class Helper:
         module = ModuleType(os.path.basename(path).removesuffix(".py"))
         module.__file__ = path
         exec(code, vars(module))  # noqa: S102 (that is what an app helper is for)
-        return _modules.setdefault(self.module, module)
+        return _modules.setdefault(path, module)
 
 
 class Transactions:
@@ -93,14 +93,14 @@ def labelled(
     section: str, helper: Helper | None, transactions: Transactions, *, bump: bool
 ) -> tuple[Callable[..., str], Callable[..., str]]:
     """Return two functions of a call's arguments: its label for metrics, and that for an event, with the number."""
-    watch = guard(f"Tach helper of {section}")
+    watch = guard(f"app helper, {helper.where if helper is not None else 'none'}")
 
     def label(*args: Any, **kwargs: Any) -> str:
         if helper is not None and watch.on:
             try:
                 return helper.label(*args, **kwargs)
             except Exception as error:
-                watch.failed(f"app {helper.function}, {helper.where}", error)
+                watch.failed(helper.function, error)
         return section
 
     def told(*args: Any, **kwargs: Any) -> str:

@@ -12,6 +12,7 @@ from otel_openstack.patching.fitness import unfit
 
 ABSENT: Any = object()
 NEAR = 3
+GETTERS: dict[type, str] = {property: "fget", functools.cached_property: "func"}
 
 _mro: Any = type.__dict__["__mro__"].__get__
 _namespace: Any = type.__dict__["__dict__"].__get__
@@ -63,6 +64,14 @@ def find(module: ModuleType, path: str) -> Found:
     return Found(owner, last, original, inherited)
 
 
+def function_of(original: Any) -> Any:
+    """Return the function in a class method, static method or property; anything else as it is."""
+    if isinstance(original, staticmethod | classmethod):
+        return original.__func__
+    getter = GETTERS.get(type(original))
+    return original if getter is None else getattr(original, getter)
+
+
 def own(owner: Any, name: str) -> Any:
     """Return what stands in a module or class itself; ABSENT if nothing does."""
     return _namespaces(owner)[0].get(name, ABSENT)
@@ -96,10 +105,9 @@ def _unfit(owner: Any, name: str, original: Any) -> str:
         return f"{name} is a class: name one of its methods, such as {name}.__init__"
     if isinstance(owner, type) and not owner.__flags__ & HEAP_TYPE:
         return f"{owner.__qualname__} is a class in C, whose methods cannot be exchanged"
-    getter = {property: "fget", functools.cached_property: "func"}.get(type(original))
-    if getter is not None:
-        function = getattr(original, getter)
-        return "" if isinstance(function, FunctionType) else f"{name} is a property without a function"
+    if type(original) in GETTERS:
+        fit = isinstance(function_of(original), FunctionType)
+        return "" if fit else f"{name} is a property without a function"
     return unfit(owner, name, original, asynchronous=True)
 
 
@@ -111,7 +119,7 @@ def in_the_way(found: Found) -> list[str]:
     """Return what of a patched class is not reached: subclasses with a method of their own under this name."""
     if not isinstance(found.owner, type):
         return []
-    return sorted(_called(kind) for kind in _below(found.owner) if found.name in _namespace(kind))
+    return sorted(f"{_called(kind)}.{found.name}" for kind in _below(found.owner) if found.name in _namespace(kind))
 
 
 def _below(kind: Any) -> set[Any]:
