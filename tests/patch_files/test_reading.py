@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import os
+import re
+from pathlib import Path
 
 import pytest
 from hypothesis import given, settings
@@ -126,6 +128,14 @@ def test_other_bytes(file, tmp_path):
         assert told in patch_files.read(path).problems[0]
     (tmp_path / "patches.yaml").write_bytes(b"\xef\xbb\xbf" + GOOD.encode())
     assert patch_files.read(path).problems == ()
+
+
+def test_the_example_of_the_page(file):
+    page = (Path(__file__).resolve().parent.parent.parent / "docs" / "patch-files.md").read_text()
+    (text,) = re.findall(r"^```yaml\n(.*?)^```", page, re.MULTILINE | re.DOTALL)
+    contents = patch_files.read(file(text))
+    assert len(contents.wanted) == 2
+    assert ["count: no instrument site.servers.listed" in problem for problem in contents.problems] == [True]
 
 
 # Who may write it
