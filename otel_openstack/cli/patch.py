@@ -11,7 +11,9 @@ import pwd
 from otel_openstack import patch_files
 from otel_openstack.cli.main import CommandError
 from otel_openstack.cli.terminal import clean
-from otel_openstack.patch_files import check, services
+from otel_openstack.developer.parts import Part
+from otel_openstack.levels import Level
+from otel_openstack.patch_files import check, installed, services
 from otel_openstack.patch_files.check import OK, Result
 from otel_openstack.patch_files.model import Contents
 
@@ -79,7 +81,12 @@ def _lines(contents: Contents, result: Result) -> list[str]:
 def _measured(contents: Contents, result: Result) -> str:
     """Return what is measured of an entry: `timed a, traced b`."""
     wanted = next(one for one in contents.wanted if str(one.place) == result.place and one.target == result.target)
-    return ", ".join(f"{part.kind} {part.name}" for part in wanted.parts if part.phases)
+    return ", ".join(f"{part.kind} {part.name}{_from(part)}" for part in wanted.parts if part.phases)
+
+
+def _from(part: Part) -> str:
+    level = installed.level(part)
+    return "" if level is Level.BASIC else f" at level {level.name.lower()}"
 
 
 def _sum(contents: Contents, results: list[Result]) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import contextlib
 import importlib
+import importlib.util
 import json
 import os
 import select
@@ -23,7 +24,7 @@ from typing import Any, NamedTuple
 
 from otel_openstack import settings
 from otel_openstack.developer import expressions, signatures
-from otel_openstack.patch_files import installed, targets
+from otel_openstack.patch_files import installed, services, targets
 from otel_openstack.patch_files.installed import FilePatch
 from otel_openstack.patch_files.model import Contents, attribute, modules
 from otel_openstack.patching.inventory import State
@@ -145,7 +146,8 @@ def _checked(contents: Contents, begin: int, loads: list[str], service: str) -> 
     patches = installed.patches(contents)[begin:]
     for patch in patches:
         patch.install()
-    failed = [reason for module in loads if (reason := _import(module))]
+    failed = [reason for package in _packages(patches) if (reason := _register_objects(package))]
+    failed += [reason for module in loads if (reason := _import(module))]
     loaded = {patch for patch in patches if patch.state is not State.WAITING}
     for patch in patches:
         broken = _import_for(patch)
@@ -185,6 +187,22 @@ def _import(module: str) -> str:
         importlib.import_module(module)
     except BaseException as error:
         return f"{module}: {type(error).__name__}: {error}"
+    return ""
+
+
+def _packages(patches: list[FilePatch]) -> list[str]:
+    return list(dict.fromkeys(modules(patch.wanted.target)[-1].partition(".")[0] for patch in patches))
+
+
+def _register_objects(package: str) -> str:
+    """Do what scripts do before they import a service's modules; returns what it raised."""
+    home = services.OBJECTS.get(package)
+    if home is None or importlib.util.find_spec(package) is None:
+        return ""
+    try:
+        importlib.import_module(home).register_all()
+    except BaseException as error:
+        return f"{home}: {type(error).__name__}: {error}"
     return ""
 
 

@@ -13,6 +13,7 @@ from otel_openstack.developer import parts as declared
 from otel_openstack.developer.binding import CLASSES, level_of
 from otel_openstack.developer.parts import Part
 from otel_openstack.developer.wrapping import measured
+from otel_openstack.levels import Level
 from otel_openstack.patch_files import files, targets
 from otel_openstack.patch_files.model import Contents, Wanted, attribute, modules
 from otel_openstack.patch_files.targets import Found, MissingError, UnfitError
@@ -72,7 +73,7 @@ class FilePatch:
         if settings.names_patch(settings.get().disabled_patches, self.name):
             return "disabled by OTEL_OPENSTACK_DISABLED_PATCHES"
         if not any(_possible(part) for part in self.wanted.parts):
-            return f"level {min(map(_level, self.wanted.parts)).name.lower()} is not in force"
+            return f"level {min(map(level, self.wanted.parts)).name.lower()} is not in force"
         return ""
 
     def _imported(self, module: ModuleType) -> None:
@@ -170,10 +171,11 @@ def _without_class(part: Part) -> dict[str, Callable[..., Any]]:
     }
 
 
-def _level(part: Part) -> Any:
+def level(part: Part) -> Level:
+    """Return from which level on a part of a file is measured."""
     entry = names.known(CLASSES[part.kind][1], part.name)
     return level_of(part, entry or names.Entry(part.name))
 
 
 def _possible(part: Part) -> bool:
-    return declared.possible(_level(part), part.name)
+    return declared.possible(level(part), part.name)

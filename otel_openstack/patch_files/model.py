@@ -9,6 +9,9 @@ from typing import Any, NamedTuple
 
 from otel_openstack.developer.parts import Part
 
+SHORTEST = 2
+OURS = ("otel_openstack", "opentelemetry")
+
 
 class PatchFileError(Exception):
     """A mistake in a patch file, told with file, line and key."""
@@ -71,9 +74,11 @@ def attribute(target: str, module: str) -> str:
     return target[len(module) + 1 :]
 
 
-def is_target(text: Any) -> bool:
-    """Whether this can name a function or method."""
-    if not isinstance(text, str) or text.count(":") > 1:
-        return False
-    words = text.replace(":", ".").split(".")
-    return len(words) > 1 and all(word.isidentifier() and not keyword.iskeyword(word) for word in words)
+def refusal(target: Any) -> str:
+    """Return why this can be no target; nothing if it can name a function or method."""
+    words = target.replace(":", ".").split(".") if isinstance(target, str) and target.count(":") <= 1 else []
+    if len(words) < SHORTEST or not all(word.isidentifier() and not keyword.iskeyword(word) for word in words):
+        return f"{target!r} is no dotted name such as package.module.Class.method"
+    if words[0] in OURS:
+        return f"{target} is what measures: it would measure itself"
+    return ""

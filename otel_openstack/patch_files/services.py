@@ -24,6 +24,8 @@ MODULES: dict[str, tuple[str, ...]] = {
     "cinder-volume": ("cinder.volume.manager",),
     "cinder-backup": ("cinder.backup.manager",),
 }
+OBJECTS: dict[str, str] = {"cinder": "cinder.objects"}
+"""Package -> its module whose `register_all` imports what others rely on; scripts call it before they import those."""
 GROUPS = ("console_scripts", "wsgi_scripts")
 
 

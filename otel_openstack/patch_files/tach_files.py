@@ -27,7 +27,7 @@ from otel_openstack import conventions
 from otel_openstack.conventions import Group, RegistryError, Table
 from otel_openstack.developer import names, parts
 from otel_openstack.developer.parts import Part
-from otel_openstack.patch_files.model import Contents, PatchFileError, Place, Wanted, is_target
+from otel_openstack.patch_files.model import Contents, PatchFileError, Place, Wanted, refusal
 from otel_openstack.patch_files.tach_labels import LABEL, TRANSACTION, Helper, Transactions, labelled
 
 GLOBAL, NOTIFIER = "global", "notifier"
@@ -178,8 +178,9 @@ def _entry(section: Section, helper: str, notifiers: Mapping[str, Notifier]) -> 
     if missing:
         raise section.fail(missing[0], "missing")
     target = f"{section.keys['module']}.{section.keys['method']}"
-    if not is_target(target):
-        raise section.fail("module", f"{target!r} is no dotted name")
+    refused = refusal(target)
+    if refused:
+        raise section.fail("module", refused)
     metric, debug = _metric(section)
     step = _integer(section, "increment", 1) if metric == INCREMENT else 1
     name = _describe(section, metric, step)

@@ -22,10 +22,10 @@ from typing import Any
 
 from otel_openstack import conventions
 from otel_openstack.conventions import Group, RegistryError, Table
-from otel_openstack.developer import expressions, names, parts
+from otel_openstack.developer import expressions, names, parts, reading
 from otel_openstack.developer.names import Entry
 from otel_openstack.developer.parts import Part
-from otel_openstack.patch_files.model import Contents, PatchFileError, Place, Wanted, is_target
+from otel_openstack.patch_files.model import Contents, PatchFileError, Place, Wanted, refusal
 
 ERROR_TYPE = "error.type"
 TOP_KEYS = ("instruments", "patches")
@@ -143,9 +143,9 @@ class _Reading:
 
     def _entry(self, table: Table) -> Wanted:
         target, at = table.get("target"), self._place(table, "target")
-        if not is_target(target):
-            what = "missing" if target is None else f"{target!r} is no dotted name such as package.module.Class.method"
-            raise at.fail("target", what)
+        refused = "missing" if target is None else refusal(target)
+        if refused:
+            raise at.fail("target", refused)
         _check_keys(self._place, table, PATCH_KEYS, f"{target}: ")
         kinds = [key for key in KINDS if key in table]
         if not kinds:
@@ -264,8 +264,9 @@ class _Parts:
     def _values(self) -> dict[str, Any]:
         given = self._mapping("values")
         for key, value in given.items():
-            if not isinstance(value, str | int | float | bool):
-                raise self._fail(f"values.{key}", "neither text, number nor flag", given, key)
+            if value is None or reading.bounded(value) != value:
+                what = f"no text of up to {reading.LONGEST_VALUE} characters, number or flag"
+                raise self._fail(f"values.{key}", what, given, key)
         return dict(given)
 
     def _phases(self) -> tuple[str, ...]:

@@ -10,6 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from otel_openstack import patch_files
+from otel_openstack.patch_files import check as checking
+
 HEAD = """\
 instruments:
   shop.build.duration: {instrument: histogram, unit: s, attributes: [shop.flavor]}
@@ -42,12 +45,17 @@ def check(tmp_path, shop, file):
     return run
 
 
-def test_what_is_right(check):
-    status, lines, errors, (last,) = check("shop.manager.Manager.state", "shop.manager:helps")
+def test_what_is_right_in_whatever_environment(check):
+    environment = {"OTEL_OPENSTACK_LEVEL": "off", "OTEL_SDK_DISABLED": "true", "OTEL_OPENSTACK_PATCH_FILES": "/nowhere"}
+    text = (
+        f"{HEAD}  - {{target: shop.manager.Manager.state, time: shop.build.duration}}\n"
+        "  - {target: 'shop.manager:helps', time: shop.build.duration, level: detailed}\n"
+    )
+    status, lines, errors, (last,) = check(text=text, environment=environment)
     assert (status, errors) == (0, "")
     assert lines == [
         "  ok                  4: shop.manager.Manager.state  timed shop.build.duration",
-        "  ok                  5: shop.manager:helps  timed shop.build.duration",
+        "  ok                  5: shop.manager:helps  timed shop.build.duration at level detailed",
     ]
     assert last == "  2 of 2 can be measured"
 
@@ -132,9 +140,15 @@ def test_services(check, tmp_path):
     assert (status, errors) == (2, "otel-openstack: no service shop-apy here; did you mean shop-api?\n")
 
 
-def test_the_environment_of_a_measured_process_does_not_matter(check):
-    environment = {"OTEL_OPENSTACK_LEVEL": "off", "OTEL_SDK_DISABLED": "true", "OTEL_OPENSTACK_PATCH_FILES": "/nowhere"}
-    assert check("shop.manager.helps", environment=environment)[0] == 0
+def test_an_import_that_does_not_end_is_given_up(tmp_path, shop, file, monkeypatch):
+    (tmp_path / "site" / "shop" / "hangs.py").write_text("import time\ntime.sleep(60)\n")
+    monkeypatch.setenv("PYTHONPATH", str(tmp_path / "site"))
+    monkeypatch.setattr(checking, "WITHIN", 3.0)
+    entries = "".join(
+        f"  - {{target: shop.{name}, time: shop.build.duration}}\n" for name in ("hangs.f", "tools.helper")
+    )
+    results = list(checking.results(patch_files.read(file(HEAD + entries))))
+    assert [result.state for result in results] == [checking.BROKEN, checking.OK]
 
 
 def test_presets_by_name(check, tmp_path):
