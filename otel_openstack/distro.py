@@ -136,9 +136,12 @@ def _patch() -> list[str]:
     chosen = settings.get()
     if not (chosen.patch_files or chosen.patch_presets):
         return []
-    from otel_openstack import patch_files
+    try:
+        from otel_openstack import patch_files
 
-    return patch_files.install()
+        return patch_files.install()
+    except Exception as error:  # the rest is measured all the same
+        return [f"patch files are not used: {error!r}"]
 
 
 def _complain(problems: list[str]) -> None:

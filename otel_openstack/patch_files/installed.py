@@ -25,6 +25,7 @@ PREFIX = "patch file "
 """How names in the inventory begin; after it comes the target."""
 
 _installed: list[FilePatch] = []
+_wrong: list[str] = []  # names in the inventory of entries that could not be read
 
 
 class FilePatch:
@@ -138,7 +139,8 @@ def install(paths: Iterable[str] | None = None, presets: Iterable[str] | None = 
             patch.install()
             _installed.append(patch)
         for problem in one.problems:
-            inventory.note(f"{PREFIX}{problem.partition(': ')[0]}", State.FAILED, problem)
+            _wrong.append(f"{PREFIX}{problem.partition(': ')[0]}")
+            inventory.note(_wrong[-1], State.FAILED, problem)
             problems.append(f"patch file {problem}")
     return problems
 
@@ -147,6 +149,8 @@ def uninstall() -> None:
     """Undo what `install` did, in the reverse order."""
     while _installed:
         _installed.pop().undo()
+    while _wrong:
+        inventory.forget(_wrong.pop())
 
 
 def patches(contents: Contents) -> list[FilePatch]:

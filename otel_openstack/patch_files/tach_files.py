@@ -133,7 +133,7 @@ def parse(file: str, text: str) -> list[Section]:
             Section(name, _items(parser, file, name, lines), file, {**common, **lines.get(name, {})})
             for name in parser.sections()
         ]
-    except configparser.Error as error:
+    except (configparser.Error, AttributeError) as error:  # Python 3.10 to 3.12: a line that goes on from nothing
         number = getattr(error, "lineno", None) or next((line for line, _ in getattr(error, "errors", ())), 0)
         hint = "; a file in YAML is called .yaml" if isinstance(error, configparser.MissingSectionHeaderError) else ""
         first = " ".join(str(error).split("\n")[0].split())
