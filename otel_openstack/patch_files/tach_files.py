@@ -157,12 +157,16 @@ def _lines(text: str) -> dict[str, dict[str, int]]:
     found: dict[str, dict[str, int]] = {}
     current: dict[str, int] = {}
     for number, line in enumerate(text.removeprefix("\ufeff").split("\n"), 1):
-        section, key = _SECTION.match(line), _KEY.match(line)
+        section, key = _SECTION.match(line.lstrip()), _KEY.match(line.lstrip())
+        indented = line[:1].isspace()  # it may be the rest of a value
         if section is not None:
             current = found.setdefault(section["name"], {})
-            current[""] = number
+            name = ""
         elif key is not None:
-            current[key["key"].strip().lower()] = number
+            name = key["key"].strip().lower()
+        else:
+            continue
+        current[name] = current.get(name, number) if indented else number
     return found
 
 
