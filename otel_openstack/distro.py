@@ -68,6 +68,7 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
         process_metrics.observe()
         instrumentation.install()
+        problems += _patch()
         announcement.announce(choices)
         _started = True
     except Exception as error:
@@ -128,6 +129,19 @@ def _make_switchable(provider: TracerProvider) -> None:
     switch.on_change(leave=events.queue.close, come_back=events.queue.reopen)
     switch.on_change(leave=catalog.release, come_back=catalog.release)
     switch.on_change(leave=accounting.write_off)
+
+
+def _patch() -> list[str]:
+    """Install the operator's patch files; returns what is wrong with them."""
+    chosen = settings.get()
+    if not (chosen.patch_files or chosen.patch_presets):
+        return []
+    try:
+        from otel_openstack import patch_files
+
+        return patch_files.install()
+    except Exception as error:  # the rest is measured all the same
+        return [f"patch files are not used: {error!r}"]
 
 
 def _complain(problems: list[str]) -> None:

@@ -134,6 +134,15 @@ class Settings:
     disabled_patches: tuple[str, ...] = _option(
         (), _names, "Patches not to apply, by the names that the inventory shows; a trailing * matches the rest."
     )
+    patch_files: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Patch files, in YAML or Tach's own format, that say which methods of a service to measure; "
+        "`otel-openstack patch check` says what becomes of each. See docs/patch-files.md.",
+    )
+    patch_presets: tuple[str, ...] = _option(
+        (), _names, "Shipped patch files to use: cinder, glance, keystone, neutron, nova, placement."
+    )
     instrumentors: tuple[str, ...] = _option(
         (), _names, "Instrumentors of other packages to load although they overlap with ours, such as sqlalchemy."
     )
@@ -207,6 +216,11 @@ def load(environ: Mapping[str, str], file_section: Mapping[str, Any] | None = No
         except ValueError as error:
             problems.append(f"{shown}={value!r}: {error}; using {_default(table[name])!r}")
     return Settings(**values), problems
+
+
+def names_patch(patterns: tuple[str, ...], name: str) -> bool:
+    """Return whether one of `patterns`, as in disabled_patches, is `name` or the beginning of it."""
+    return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in patterns)
 
 
 def disabled(environ: Mapping[str, str]) -> bool:

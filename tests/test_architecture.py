@@ -17,6 +17,7 @@ LAYERS = (
     {"cli"},
     {"auto", "launched", "launcher"},
     {"distro"},
+    {"patch_files"},
     {
         "announcement",
         "instrumentation",

@@ -17,6 +17,7 @@ COMMANDS = {
     "trace": "show a recorded trace as a tree",
     "metrics": "show a table of recorded metrics per service",
     "page": "write one HTML page with traces and metrics",
+    "patch": "check patch files: does what they name exist, and can it be measured?",
 }
 """A command is the module of its name in this package, with `configure(parser)` and `run(arguments) -> exit status`."""
 

@@ -88,9 +88,8 @@ class Patch:
     def _refused(self) -> str:
         if not levels.possible(self.level, self.group):
             return f"level {self.level.name.lower()} is not in force"
-        for pattern in settings.get().disabled_patches:
-            if self.name == pattern or (pattern.endswith("*") and self.name.startswith(pattern[:-1])):
-                return "disabled by OTEL_OPENSTACK_DISABLED_PATCHES"
+        if settings.names_patch(settings.get().disabled_patches, self.name):
+            return "disabled by OTEL_OPENSTACK_DISABLED_PATCHES"
         return ""
 
     def _apply(self, module: ModuleType) -> None:
