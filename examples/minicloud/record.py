@@ -37,6 +37,7 @@ DEEP = {
     "OTEL_OPENSTACK_LEVEL": "deep",
     "OTEL_OPENSTACK_REQUEST_EVENTS": "true",
     "OTEL_LOGS_EXPORTER": "otlp_file",
+    "OTEL_OPENSTACK_NOTIFICATION_RULES": "nova",
 }
 NO_MERCY = "NO MERCY"  # uWSGI's words
 
