@@ -27,9 +27,9 @@ LAYERS = (
         "sdk_exporters",
         "withheld",
     },
-    {"developer"},
+    {"developer", "dimensions"},
     {"metrics", "tracing", "exporters"},
-    {"patching", "runtime", "resource", "dimensions"},
+    {"patching", "runtime", "resource"},
     {"settings", "levels", "semconv", "scrub", "conventions", "pattern"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only

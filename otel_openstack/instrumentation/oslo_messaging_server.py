@@ -20,6 +20,7 @@ from opentelemetry.trace import SpanKind
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.patching import Patch
+from otel_openstack.tracing import asking
 
 DURATION = metrics.histogram("rpc.server.call.duration")
 WAIT = metrics.histogram("openstack.rpc.server.request.time_in_queue")
@@ -45,16 +46,17 @@ _MOST_METHODS = 1000
 class Serving:
     """One message at work."""
 
-    __slots__ = ("call_type", "error", "method", "operation", "system", "template")
+    __slots__ = ("asked", "call_type", "error", "method", "operation", "system", "template")
 
     operation: tracing.Operation  # set when all else is known, since it is current from then on
 
-    def __init__(self, method: str, call_type: str, system: str, template: str) -> None:
+    def __init__(self, method: str, call_type: str, system: str, template: str, asked: dict[str, str]) -> None:
         self.method = method
         self.call_type = call_type
         self.system = system
         self.template = template
         self.error: BaseException | None = None
+        self.asked = asked
 
 
 def stamp_arrival(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -102,7 +104,8 @@ class Process:
         serving, begin = _described(server, message)
         serving.operation = begin()
         try:
-            serving.operation.totals.queue_wait = wait
+            totals = serving.operation.totals
+            totals.queue_wait, totals.asked = wait, serving.asked
             WAIT.record(wait, names.SYSTEM, serving.method, serving.call_type)
             CONSUMED.add(1, serving.system, "process", serving.template, None)
             setattr(message, SERVING, serving)
@@ -115,7 +118,8 @@ class Process:
         failed = error if error is not None else serving.error
         seconds = serving.operation.finish(failed)
         kind = metrics.error_type(failed) if failed is not None else None
-        DURATION.record(seconds, names.SYSTEM, serving.method, serving.call_type, kind)
+        whose = asking.values_for(serving.operation.totals, DURATION.dimensions) if DURATION.dimensions else ()
+        DURATION.record(seconds, names.SYSTEM, serving.method, serving.call_type, kind, *whose)
 
 
 def _described(server: Any, message: Any) -> tuple[Serving, Callable[[], tracing.Operation]]:
@@ -136,12 +140,14 @@ def _described(server: Any, message: Any) -> tuple[Serving, Callable[[], tracing
     if not known:
         attributes["rpc.method_original"] = names.method(body.get("namespace"), topic.base, body.get("method"))
     carrier = names.carrier(context)
+    asked: dict[str, str] = {}
     if isinstance(context, dict):
-        attributes |= names.identity(context)
+        asked = names.identity(context) | names.instance(body.get("args"))
+        attributes |= asked
         message.ctxt = names.stripped(context, carrier) if carrier else context
     if waits:
         begin = functools.partial(tracing.root, names.SCOPE, method, SpanKind.SERVER, attributes, carrier)
-        return Serving(method, "call", system, topic.template), begin
+        return Serving(method, "call", system, topic.template, asked), begin
     attributes |= {
         "messaging.system": system,
         "messaging.operation.name": "process",
@@ -150,7 +156,7 @@ def _described(server: Any, message: Any) -> tuple[Serving, Callable[[], tracing
     }
     name = f"process {method}"
     begin = functools.partial(tracing.root, names.SCOPE, name, SpanKind.CONSUMER, attributes, carrier)
-    return Serving(method, "cast", system, topic.template), begin
+    return Serving(method, "cast", system, topic.template, asked), begin
 
 
 class Dispatch:
