@@ -30,11 +30,11 @@ ROOM = 4
 """How many times N projects may get series in the life of a process."""
 COUNTS_EACH = 64
 MOST_COUNTS = 8192
-WINDOW_EACH = 2000
+WINDOW_EACH = 500
 """Records, times N, after which all counts are halved."""
 BETWEEN_REVIEWS = 256
-CLEARLY = 1.5
-DEVIATIONS = 5
+CLEARLY = 1.25
+DEVIATIONS = 3
 """How far apart two counts have to be so that it is not by chance."""
 
 Labels = tuple[Any, ...]
@@ -159,7 +159,7 @@ class Top:
 
 
 def bar(weakest: int) -> float:
-    """Return the count that is clearly above `weakest`: by half, and by more than chance makes of equal traffic."""
+    """Return the count that is clearly above `weakest`: by a quarter, and by more than chance makes of equal traffic."""
     # count - weakest > d * sqrt(count + weakest), solved for the count
     square = DEVIATIONS * DEVIATIONS
     by_chance: float = weakest + square / 2 + DEVIATIONS * (2 * weakest + square / 4) ** 0.5
