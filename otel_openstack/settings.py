@@ -27,7 +27,7 @@ CARRIED = ("project", "domain", "user", "instance", "request", "global_request")
 """What may go into baggage."""
 MOST_VALUES = 1000
 """The most projects that may be asked for on metrics."""
-VALUE = r"[!-~]{1,64}"
+VALUE = r"[A-Za-z0-9_.-]{1,64}"
 HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 

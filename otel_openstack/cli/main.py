@@ -16,6 +16,7 @@ from typing import Any, NoReturn
 COMMANDS = {
     "trace": "show a recorded trace as a tree",
     "metrics": "show a table of recorded metrics per service",
+    "series": "say how many series a choice of dimensions (projects on metrics) makes",
     "page": "write one HTML page with traces and metrics",
 }
 """A command is the module of its name in this package, with `configure(parser)` and `run(arguments) -> exit status`."""

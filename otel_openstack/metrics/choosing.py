@@ -4,8 +4,8 @@
 A choice is only ever made for the next record: which series that goes to. A project that has series keeps them, and is
 counted in them for as long as the process lives, since a cumulative series that ended or moved would take its counts
 out of the sum, or have them there twice. So every record is in one series, once, and `_other` never shrinks. What
-bounds the number is that `top:N` lets in no more than 4 N projects over the life of a process: the first N at once, others
-when they have clearly more traffic than the last of the N heaviest.
+bounds the number is that `top:N` lets in no more than 4 N projects over the life of a process: the first N at once,
+others when they have clearly more traffic than the last of the N heaviest.
 
 How heavy the others are is estimated as by Misra and Gries: counts of a bounded number of projects, from all of which
 the same is taken off when there are too many. An estimate is never above the truth, so no light project is let in, and
@@ -159,7 +159,7 @@ class Top:
 
 
 def bar(weakest: int) -> float:
-    """Return the count that is clearly above `weakest`: by a quarter, and by more than chance makes of equal traffic."""
+    """Return the count that is clearly above `weakest`: by a quarter, and by more than chance makes of equals."""
     # count - weakest > d * sqrt(count + weakest), solved for the count
     square = DEVIATIONS * DEVIATIONS
     by_chance: float = weakest + square / 2 + DEVIATIONS * (2 * weakest + square / 4) ** 0.5

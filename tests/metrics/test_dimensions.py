@@ -216,6 +216,7 @@ def test_forgetting_begins_anew():
         ("project=top", "is not off, all"),
         ("project=", "is not off, all"),
         ("project=a b", "is not off, all"),
+        ("project=tip:20", "is not off, all"),
     ],
 )
 def test_a_wrong_choice_says_what_is_possible(given, says):
