@@ -50,7 +50,7 @@ class Backups(service.Service):
         self._api.server_close()
         self._rpc.stop()
         self._rpc.wait()
-        self._worker.stop()
+        self._worker.close()
         super().stop(graceful)
 
 

@@ -83,6 +83,6 @@ class Worker(periodic_task.PeriodicTasks):
         """Run the periodic tasks that are due."""
         self.run_periodic_tasks(Context(user_id="backups", overwrite=False))
 
-    def stop(self):
+    def close(self):
         """Let uploads end."""
         self._pool.shutdown()
