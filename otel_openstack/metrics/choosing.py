@@ -199,20 +199,42 @@ def _of(attribute: str, chosen: dict[str, str]) -> Chooser | None:
     return known[1]
 
 
-def labelling(attributes: tuple[str, ...], found: tuple[Chooser | None, ...]) -> Callable[[Labels], Labels]:
-    """Return what makes labels of the values of `attributes`; without values it asks whom the request is for."""
+def labelling(attributes: tuple[str, ...], found: tuple[Chooser | None, ...], size: int) -> Callable[[Labels], Labels]:
+    """Return what completes labels.
+
+    Args:
+        attributes: the dimensions.
+        found: who chooses for each, None for one that is off.
+        size: how many labels stand before those of the dimensions. Where a record gives no more than these, it is asked
+            whom the request is for.
+
+    """
     from otel_openstack.tracing import asking  # for those only who chose a dimension
 
-    def label(given: Labels) -> Labels:
-        values = given or asking.values(attributes)
-        return tuple(
-            [
-                None if who is None or value is None else who.label(value)
-                for who, value in zip(found, values, strict=True)
-            ]
-        )
+    full = size + len(attributes)
 
-    return label
+    def several(labels: Labels) -> Labels:
+        given = labels[size:] if len(labels) == full else [asking.value(attribute) for attribute in attributes]
+        pairs = zip(found, given, strict=True)
+        own = [None if who is None or value is None else who.label(value) for who, value in pairs]
+        return (*labels[:size], *(None,) * (size - len(labels)), *own)
+
+    if sum(who is not None for who in found) > 1:
+        return several
+    place = next(number for number, who in enumerate(found) if who is not None)
+    attribute, choose = attributes[place], found[place].label  # type: ignore[union-attr]
+    before, after, at = (None,) * place, (None,) * (full - size - place - 1), size + place
+
+    def one(labels: Labels) -> Labels:
+        if len(labels) == full:
+            value = labels[at]
+            labels = labels[:size]
+        else:
+            value = asking.value(attribute)
+            labels += (None,) * (size - len(labels))
+        return (*labels, *before, None if value is None else choose(value), *after)
+
+    return one
 
 
 def reset() -> None:

@@ -154,7 +154,8 @@ class Instrument:
     def _dynamic(self) -> Callable[..., None]:
         recorders = self._recorders
         if self.dimensions:
-            return self._dimensioned(choosing.labelling(self.dimensions, self._choosers))
+            size = len(self.model.attributes)
+            return self._dimensioned(choosing.labelling(self.dimensions, self._choosers, size))
 
         def record(value: float, *labels: Label) -> None:
             recorders[labels](value)
@@ -162,11 +163,10 @@ class Instrument:
         return record
 
     def _dimensioned(self, chosen: Callable[[Labels], Labels]) -> Callable[..., None]:
-        recorders, size = self._recorders, len(self.model.attributes)
+        recorders = self._recorders
 
         def record(value: float, *labels: Label) -> None:
-            more = chosen(labels[size:])
-            recorders[labels[:size] + (None,) * (size - len(labels)) + more](value)
+            recorders[chosen(labels)](value)
 
         return record
 

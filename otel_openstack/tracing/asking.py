@@ -44,10 +44,18 @@ def current() -> dict[str, str]:
     return found
 
 
-def values(attributes: tuple[str, ...]) -> tuple[str | None, ...]:
-    """Return what is known now of these attributes, None for what is not."""
-    known = current()
-    return tuple([known.get(name) for name in attributes])
+def value(attribute: str) -> str | None:
+    """Return what is known now of one attribute, None where it is not."""
+    context = get_context()
+    totals: Any = context.get(TOTALS_KEY)
+    while totals is not None:
+        asked = totals.asked
+        if asked is not None:
+            found: str | None = (asked if type(asked) is dict else _read(asked)).get(attribute)
+            if found is not None:
+                return found
+        totals = totals.parent
+    return _carried(context).get(attribute)
 
 
 def values_for(totals: Totals, attributes: tuple[str, ...]) -> tuple[str | None, ...]:
