@@ -118,8 +118,10 @@ class Process:
         failed = error if error is not None else serving.error
         seconds = serving.operation.finish(failed)
         kind = metrics.error_type(failed) if failed is not None else None
-        whose = asking.values_for(serving.operation.totals, DURATION.dimensions) if DURATION.dimensions else ()
-        DURATION.record(seconds, names.SYSTEM, serving.method, serving.call_type, kind, *whose)
+        labels: tuple[str | None, ...] = (names.SYSTEM, serving.method, serving.call_type, kind)
+        if DURATION.dimensions:
+            labels += asking.values_for(serving.operation.totals, DURATION.dimensions)
+        DURATION.record(seconds, *labels)
 
 
 def _described(server: Any, message: Any) -> tuple[Serving, Callable[[], tracing.Operation]]:

@@ -165,7 +165,7 @@ class Exchange:
             self.caller.attributes, links = describe(), self.caller.links
         self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, above=above, links=links, describe=describe)
         try:
-            self._op.totals.asked = functools.partial(wsgi_identity.of, environ)
+            self._op.totals.asked = wsgi_identity.of, environ
             environ[FLAG] = self
             self._active = ACTIVE.bind(*_active_labels(facts))
             self._active(1)
@@ -411,8 +411,10 @@ class Exchange:
         op.finish(error=error, attributes=found, end_time_ns=self._last_ns)
 
     def _record(self) -> None:
-        whose = asking.values_for(self._op.totals, DURATION.dimensions) if DURATION.dimensions else ()
-        DURATION.record(self._last - self._op.start, *_duration_labels(self._facts), *whose)
+        labels = _duration_labels(self._facts)
+        if DURATION.dimensions:
+            labels += asking.values_for(self._op.totals, DURATION.dimensions)
+        DURATION.record(self._last - self._op.start, *labels)
         if self.receive_error is not None or self._sent_error is not None:
             self._record_errors()
         if DETAILS.enabled:  # its level is that of all the others

@@ -32,7 +32,8 @@ LONGEST = 64
 """Characters of a value."""
 
 Known = Mapping[str, str]
-Asked = Known | Callable[[], Known]
+Asked = Known | tuple[Callable[[Any], Known], Any]
+"""What is known, or what reads it off something: cheaper to leave than to make."""
 
 
 def current() -> dict[str, str]:
@@ -70,33 +71,26 @@ def add(known: Known) -> bool:
     if totals is None:
         return False
     before = totals.asked
-    totals.asked = known if before is None else _Both(before, known)
+    totals.asked = known if before is None else (_both, (before, known))
     return True
 
 
-class _Both:
-    """What was known, with more on top."""
-
-    __slots__ = ("_before", "_more")
-
-    def __init__(self, before: Asked, more: Known) -> None:
-        self._before = before
-        self._more = dict(more)
-
-    def __call__(self) -> Known:
-        return {**_read(self._before), **self._more}
-
-    def settle(self, known: Known) -> Known:
-        """Return all that is known once `known` is what the edge knows."""
-        before = self._before
-        return {**(before.settle(known) if isinstance(before, _Both) else known), **self._more}
+def _both(pair: tuple[Asked, Known]) -> Known:
+    """Read what was known, with more on top."""
+    return {**_read(pair[0]), **pair[1]}
 
 
 def settle(totals: Totals, known: Known) -> Known:
     """Let the edge say for good what it knows, and return that with what others added."""
-    asked = totals.asked
-    totals.asked = found = asked.settle(known) if isinstance(asked, _Both) else known
+    found = totals.asked = _settled(totals.asked, known)
     return found
+
+
+def _settled(asked: Any, known: Known) -> Known:
+    if type(asked) is tuple and asked[0] is _both:
+        before, more = asked[1]
+        return {**_settled(before, known), **more}
+    return known
 
 
 def with_baggage(context: Context, names: tuple[str, ...]) -> Context:
@@ -120,7 +114,9 @@ def known_by(totals: Totals | None) -> dict[str, str]:
 
 
 def _read(asked: Asked) -> Known:
-    return asked() if callable(asked) else asked
+    if isinstance(asked, tuple):
+        return asked[0](asked[1])
+    return asked
 
 
 def _carried(context: Context) -> dict[str, str]:
