@@ -14,6 +14,7 @@ from typing import Any
 from opentelemetry import baggage
 from opentelemetry.context import Context
 
+from otel_openstack.patching import guard
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.tracing.api_seam import get_context
 from otel_openstack.tracing.operations import TOTALS_KEY
@@ -30,6 +31,8 @@ NAMES = {
 """What is known of a request, and the attribute that it is."""
 LONGEST = 64
 """Characters of a value."""
+
+_watch = guard("request.asked")
 
 Known = Mapping[str, str]
 Asked = Known | tuple[Callable[[Any], Known], Any]
@@ -114,9 +117,14 @@ def known_by(totals: Totals | None) -> dict[str, str]:
 
 
 def _read(asked: Asked) -> Known:
-    if isinstance(asked, tuple):
-        return asked[0](asked[1])
-    return asked
+    if not isinstance(asked, tuple):
+        return asked
+    if asked[0] is _both:
+        return _both(asked[1])
+    if _watch.on:
+        with _watch:  # what is read was left there by middleware that nobody here has seen
+            return asked[0](asked[1])
+    return {}
 
 
 def _carried(context: Context) -> dict[str, str]:

@@ -14,9 +14,12 @@ import pytest
 from opentelemetry import baggage
 from opentelemetry.trace import SpanKind
 
-from otel_openstack import dimensions, settings, tracing
+from otel_openstack import dimensions, metrics, settings, tracing
+from otel_openstack.instrumentation import wsgi_identity
 from otel_openstack.instrumentation.wsgi import Edge
+from otel_openstack.patching import Guard
 from otel_openstack.testing import recording
+from otel_openstack.tracing import asking
 from tests.green import run as run_green
 from tests.messaging.bus import Bus
 
@@ -168,3 +171,25 @@ def test_a_request_that_is_over_holds_no_environ(cloud):
     cloud.get("/v2.1/servers")
     cloud.telemetry.wait(lambda: isinstance(kept[0].parent.asked, dict))
     assert kept[0].parent.asked == {PROJECT: "p1", USER: "u1", DOMAIN: "d1", REQUEST: "req-1"}
+
+
+class Hostile:
+    """A request context whose attributes are calls that fail."""
+
+    @property
+    def user_id(self):
+        raise OSError("not now")
+
+
+def test_what_a_middleware_left_cannot_hurt_who_counts(monkeypatch):
+    monkeypatch.setattr(asking, "_watch", Guard("tests"))
+    chosen = settings.Settings(metric_dimensions={"project": "all"})
+    with recording(chosen) as telemetry:
+        operation = tracing.root("test", "GET /", SpanKind.SERVER)
+        operation.totals.asked = wsgi_identity.of, {"x.context": Hostile()}
+        assert dimensions.add(instance=SERVER)
+        for _ in range(10):
+            metrics.histogram(RPC).record(1, "oslo_messaging", "a/b", "call")
+        assert dimensions.current() == {INSTANCE: SERVER}
+        operation.finish()
+        assert telemetry.point(RPC).count == 10
