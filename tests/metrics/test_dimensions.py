@@ -81,6 +81,19 @@ def test_where_nobody_is_heavy_the_first_ones_stay():
     assert sum(found.values()) == 40_000
 
 
+def test_equals_are_not_let_in_by_chance():
+    chance, top = random.Random(4), choosing.Top(N)
+    for _ in range(60_000):
+        top.label(chance.randrange(300))
+    assert len(top._own) <= 2 * N
+
+
+def test_two_threads_cannot_let_in_one_too_many():
+    """Both have seen that there is room, before they get the lock."""
+    top = choosing.Top(1)
+    assert [top._let_in(value, 1) for value in ("a", "b", "a")] == ["a", "_other", "a"]
+
+
 def test_no_more_than_four_times_the_number_however_often_heaviness_moves():
     choose(project="top:3")
     traffic = Traffic(3)
