@@ -143,9 +143,8 @@ def measure_all(
         for world in WORLDS:
             for state in states:
                 for variant in variants:
-                    if variant != "nothing" or state == "up":
-                        key = variant, world, WORDS.get(state, state)
-                        rows.setdefault(key, []).append(measure(variant, world, state, seconds))
+                    key = variant, world, WORDS.get(state, state)
+                    rows.setdefault(key, []).append(measure(variant, world, state, seconds))
     return [{"variant": v, "world": w, "state": s, "runs": runs} for (v, w, s), runs in rows.items()]
 
 

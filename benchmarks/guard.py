@@ -52,6 +52,8 @@ GUARDED = {
         "statement, detailed",
         "message, sent",
         "message, sent, sampled out",
+        "message, served",
+        "message, served, sampled out",
     ),
 }
 

@@ -6,10 +6,10 @@ The real libraries are in `request_app.py`; here only our part is counted, so an
 
 from __future__ import annotations
 
-import io
 from types import SimpleNamespace
 from typing import Any
 
+import request_app
 from micro import Cases, Made
 from micro_spans import PLENTY, _outside
 
@@ -20,7 +20,8 @@ def _provider(*, sampled: bool) -> Any:
 
     from otel_openstack.tracing import TracerProvider
 
-    provider = TracerProvider(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF)
+    # As services have it by default: what has a parent follows it.
+    provider = TracerProvider(sampling.ParentBased(sampling.ALWAYS_ON if sampled else sampling.ALWAYS_OFF))
     provider.queue.most_bytes = PLENTY
     provider.queue.clear()
     trace._TRACER_PROVIDER = provider  # the API takes a global provider only once
@@ -37,35 +38,18 @@ def _finds(provider: Any) -> Any:
     return found
 
 
-def _environ() -> dict[str, Any]:
-    return {
-        "REQUEST_METHOD": "GET",
-        "SCRIPT_NAME": "",
-        "PATH_INFO": "/v2.1/servers/4711",
-        "QUERY_STRING": "",
-        "SERVER_NAME": "127.0.0.1",
-        "SERVER_PORT": "8774",
-        "SERVER_PROTOCOL": "HTTP/1.1",
-        "HTTP_HOST": "127.0.0.1:8774",
-        "HTTP_USER_AGENT": "python-novaclient",
-        "HTTP_X_OPENSTACK_REQUEST_ID": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11",
-        "HTTP_X_AUTH_TOKEN": "gAAAAAB",
-        "REMOTE_ADDR": "127.0.0.1",
-        "wsgi.url_scheme": "http",
-        "wsgi.input": io.BytesIO(),
-        "wsgi.version": (1, 0),
-    }
-
-
 def _application(environ: dict[str, Any], start_response: Any) -> list[bytes]:
     start_response("200 OK", [("Content-Type", "application/json"), ("Content-Length", "2")])
     return [b"{}"]
 
 
-REQUEST = """body = app(dict(environ), start)
-  for _ in body: pass
-  close = getattr(body, 'close', None)
-  if close: close()"""
+REQUEST = "serve(app, environ(headers))"
+HEADERS = {"HTTP_X_OPENSTACK_REQUEST_ID": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11", "HTTP_X_AUTH_TOKEN": "gAAAAAB"}
+
+
+def _requests(application: Any, found: Any, collect: Any) -> Made:
+    uses = {"app": application, "serve": request_app.serve, "environ": request_app.environ, "headers": HEADERS}
+    return Made(REQUEST, uses, found, collect=collect)
 
 
 def request(*, sampled: bool) -> Made:
@@ -73,13 +57,12 @@ def request(*, sampled: bool) -> Made:
 
     _outside()
     provider = _provider(sampled=sampled)
-    uses = {"app": at_edge(_application), "environ": _environ(), "start": lambda *_: None}
     found = _finds(provider)
-    return Made(REQUEST, uses, found if sampled else None, collect=found)
+    return _requests(at_edge(_application), found if sampled else None, found)
 
 
 def bare_request() -> Made:
-    return Made(REQUEST, {"app": _application, "environ": _environ(), "start": lambda *_: None})
+    return _requests(_application, None, int)
 
 
 def _engine() -> Any:
@@ -117,6 +100,33 @@ def statement(level: str) -> Made:
     )
 
 
+QUERY = "connection.execute(select(name).where(id == 3)).scalars().all()"
+
+
+def query(*, measured: bool) -> Made:
+    """Return a small query with SQLAlchemy Core on SQLite: the whole of it, not only our part."""
+    import sqlalchemy as sa
+    from sqlalchemy.pool import StaticPool
+
+    engine = sa.create_engine("sqlite://", poolclass=StaticPool)
+    table = sa.Table("i", sa.MetaData(), sa.Column("id", sa.Integer, primary_key=True), sa.Column("name", sa.String))
+    table.metadata.create_all(engine)
+    connection = engine.connect()
+    connection.execute(table.insert(), [{"id": number, "name": f"vm{number}"} for number in range(10)])
+    if measured:
+        from opentelemetry.trace import SpanKind
+
+        from otel_openstack import tracing
+        from otel_openstack.instrumentation import db_engines, db_statements
+
+        _outside()
+        _provider(sampled=True)
+        tracing.root("bench", "outer", SpanKind.SERVER, {})  # current from now on
+        db_statements._measure(engine, db_engines.describe(engine))
+    uses = {"connection": connection, "select": sa.select, "name": table.c.name, "id": table.c.id}
+    return Made(QUERY, uses)
+
+
 def bare_statement() -> Made:
     return Made(STATEMENT, {"f": _execute, "context": None})
 
@@ -132,6 +142,7 @@ class _Transport:
         pass
 
 
+MESSAGE = {"method": "build_and_run_instance", "args": {}, "namespace": None, "version": "5.0"}
 SEND = "f(transport, target, context, message, True)"
 CONTEXT = {
     "request_id": "req-6f1b0c9e-8d3c-4b55-8f0a-0d1f6f5b9c11",
@@ -143,8 +154,7 @@ CONTEXT = {
 
 def _sent(send: Any, found: Any, collect: Any) -> Made:
     target = SimpleNamespace(topic="compute", server="host1", fanout=False, exchange="nova", namespace=None)
-    message = {"method": "build_and_run_instance", "args": {}, "namespace": None, "version": "5.0"}
-    uses = {"f": send, "transport": _Transport(), "target": target, "context": CONTEXT, "message": message}
+    uses = {"f": send, "transport": _Transport(), "target": target, "context": CONTEXT, "message": MESSAGE}
     return Made(SEND, uses, found, collect=collect)
 
 
@@ -166,12 +176,106 @@ def send(*, sampled: bool) -> Made:
     return _sent(measured, found if sampled else None, found)
 
 
+class _Incoming:
+    """A message off the wire."""
+
+    def __init__(self, ctxt: dict[str, Any]) -> None:
+        self.ctxt = ctxt
+        self.message = MESSAGE
+        self.reply_q = "reply_1"
+        self.orig_msg_id = "4711"
+        self.listener = SimpleNamespace(driver=_Transport._driver)
+
+
+class _Endpoint:
+    """What is called."""
+
+    def build_and_run_instance(self) -> None:
+        pass
+
+
+class _Server:
+    """The steps of a call that are hooked, as oslo.messaging's server, dispatcher and driver make them."""
+
+    _target = SimpleNamespace(topic="compute")
+    transport = _Transport()
+
+    def __init__(self) -> None:
+        self.dispatcher = SimpleNamespace(endpoints=[_Endpoint()])
+
+    def arrive(self, incoming: list[_Incoming]) -> None:
+        self.process(incoming)
+
+    def process(self, incoming: list[_Incoming]) -> None:
+        self.dispatch(incoming[0])
+        self.reply(incoming[0])
+
+    @staticmethod
+    def dispatch(message: _Incoming) -> None:
+        pass
+
+    @staticmethod
+    def reply(message: _Incoming) -> None:
+        pass
+
+
+SERVE = "f([make({**context})]); got(waiters, '4711', None)"
+PARENT = {"traceparent": "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-%s"}
+
+
+def _taken(dispatcher: Any, message: _Incoming) -> None:
+    pass
+
+
+def _got(waiters: Any, msg_id: Any, data: Any) -> None:
+    pass
+
+
+def _served(server: _Server, got: Any, found: Any, collect: Any, flags: str) -> Made:
+    context = {**CONTEXT, "traceparent": PARENT["traceparent"] % flags}
+    waiters = SimpleNamespace(_queues={"4711": None})
+    uses = {"f": server.arrive, "make": _Incoming, "context": context, "got": got, "waiters": waiters}
+    return Made(SERVE, uses, found, collect=collect)
+
+
+def bare_served() -> Made:
+    return _served(_Server(), _got, None, int, "01")
+
+
+def served(*, sampled: bool) -> Made:
+    """Return all hooks of a server round one call, and that of the client round its reply."""
+    from otel_openstack.instrumentation import oslo_messaging_server as hooks
+    from otel_openstack.patching.guard import guard
+    from otel_openstack.patching.patch import hooked, rewritten
+
+    _outside()
+    found = _finds(_provider(sampled=True))
+
+    class Hooked(_Server):
+        """The same with our hooks."""
+
+        arrive = rewritten(_Server.arrive, hooks.stamp_arrival, guard("bench.arrival"))
+        process = hooked(_Server.process, hooks.Process(), guard("bench.process"))
+        reply = staticmethod(hooked(_Server.reply, hooks.Reply(), guard("bench.reply")))
+
+        def __init__(self) -> None:
+            super().__init__()
+            take = hooked(_taken, hooks.Dispatch(), guard("bench.dispatch"))
+            self.dispatch = lambda message: take(self.dispatcher, message)  # type: ignore[method-assign]
+
+    got = hooked(_got, hooks.ReplyReceived(), guard("bench.got"))
+    return _served(Hooked(), got, found if sampled else None, found, "01" if sampled else "00")
+
+
 # Of one operation only one variant is ours: spans go to the one global provider.
 CASES: Cases = {
     "request, edge": {"nothing": bare_request, "ours": lambda: request(sampled=True)},
     "request, edge, sampled out": {"nothing": bare_request, "ours": lambda: request(sampled=False)},
     "statement": {"nothing": bare_statement, "ours": lambda: statement("basic")},
     "statement, detailed": {"nothing": bare_statement, "ours": lambda: statement("detailed")},
+    "query": {"nothing": lambda: query(measured=False), "ours": lambda: query(measured=True)},
     "message, sent": {"nothing": bare_send, "ours": lambda: send(sampled=True)},
     "message, sent, sampled out": {"nothing": bare_send, "ours": lambda: send(sampled=False)},
+    "message, served": {"nothing": bare_served, "ours": lambda: served(sampled=True)},
+    "message, served, sampled out": {"nothing": bare_served, "ours": lambda: served(sampled=False)},
 }

@@ -220,12 +220,17 @@ def _cloud(results: Results) -> Iterator[str]:
     for name, runs in found.items():
         if not isinstance(runs, list) or not runs:
             continue
+        came = found.get("found", {}).get(name, {})
         cpu, create = figure([run["cpu"] for run in runs]), figure([run["create"] for run in runs])
         more = figure(differences([run["cpu"] for run in runs], [run["cpu"] for run in bare]))
         rows.append([name, str(len(runs)), f"{cpu.median:.2f} ({cpu.low:.2f} to {cpu.high:.2f})",
                      f"{more.median:+.3f} ({more.low:+.3f} to {more.high:+.3f})",
-                     f"{create.median:.2f} ({create.low:.2f} to {create.high:.2f})"])  # fmt: skip
-    yield from _table(["variant", "creates", "CPU s", "more than bare, s", "create, s"], rows)
+                     f"{create.median:.2f} ({create.low:.2f} to {create.high:.2f})",
+                     *(f"{came.get(kind, 0):,}" if came else "" for kind in ("spans", "points"))])  # fmt: skip
+    yield from _table(["variant", "creates", "CPU s", "more than bare, s", "create, s", "spans", "points"], rows)
+    for name, reason in found.get("failed", {}).items():
+        yield f"{name}: {reason}"
+        yield ""
 
 
 def _machine(results: Results) -> Iterator[str]:

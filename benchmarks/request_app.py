@@ -186,15 +186,20 @@ def _start_response(status: str, headers: Any, exc_info: Any = None) -> None:
         raise SystemExit(f"the application answered {status}")
 
 
+def serve(application: Application, environ: dict[str, Any]) -> None:
+    """Do for one request what a server does."""
+    body = application(environ, _start_response)
+    for _part in body:
+        pass
+    close = getattr(body, "close", None)
+    if close is not None:
+        close()
+
+
 def run(application: Application, headers: dict[str, str], times: int) -> None:
     """Serve `times` requests."""
     for _ in range(times):
-        body = application(environ(headers), _start_response)
-        for _part in body:
-            pass
-        close = getattr(body, "close", None)
-        if close is not None:
-            close()
+        serve(application, environ(headers))
 
 
 def quiet() -> None:

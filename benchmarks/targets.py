@@ -96,18 +96,36 @@ def _request(variant: str, most: float) -> tuple[Callable[[Results], Part], ...]
 
 
 def _one_call(results: Results) -> Part:
-    """The RPC part is what the hooks of both sides take; a half of it is measured alone (message, sent)."""
-    took = _nanoseconds(results, "message, sent", "ours")
-    return Part(f"the sending side alone: {took / 1e3:.1f} µs", took <= 6000)
+    """All hooks of one call: of the sender, of the server, and of the reply at both ends."""
+    sent, served = (_nanoseconds(results, f"message, {side}", "ours") for side in ("sent", "served"))
+    text = f"sent {sent / 1e3:.1f} µs, served {served / 1e3:.1f} µs: {(sent + served) / 1e3:.1f} µs"
+    return Part(text, sent + served <= 12_000)
+
+
+def _of_a_query(results: Results) -> Part:
+    by = results["instructions"]["query"]
+    share = by["ours"] / by["nothing"] - 1
+    return Part(f"{share:+.1%} instructions of a query of SQLAlchemy Core", share <= 0.02)
 
 
 def _gap(results: Results) -> Part:
-    rows = [row for row in results["failing"] if row["world"] == "eventlet"]
-    bare = max(run["gap_p99"] for row in rows if row["variant"] == "nothing" for run in row["runs"])
-    ours = [run for row in rows if row["variant"] == "ours" for run in row["runs"]]
-    p99, most = max(run["gap_p99"] for run in ours), max(run["gap_max"] for run in ours)
-    met = p99 - bare <= 0.002 and most - bare <= 0.005
-    return Part(f"p99 {p99 * 1e3:.1f} ms, max {most * 1e3:.1f} ms; bare p99 {bare * 1e3:.1f} ms", met)
+    """Of the worst state: how much later the ticker is than that of the bare process that ran just before it."""
+    rows = {(row["variant"], row["state"]): row["runs"] for row in results["failing"] if row["world"] == "eventlet"}
+    states = [state for variant, state in rows if variant == "ours"]
+
+    def more(measure: str) -> float:
+        return max(
+            figure(differences(*([run[measure] for run in rows[name, state]] for name in ("ours", "nothing")))).median
+            for state in states
+        )
+
+    p99, most = more("gap_p99"), more("gap_max")
+    worst = {name: max(run["gap_max"] for state in states for run in rows[name, state]) for name in ("ours", "nothing")}
+    return Part(
+        f"p99 {p99 * 1e3:+.1f} ms, longest {most * 1e3:+.1f} ms; the longest of all {worst['ours'] * 1e3:.1f} ms, of "
+        f"the bare process {worst['nothing'] * 1e3:.1f} ms",
+        p99 <= 0.002 and most <= 0.005,
+    )
 
 
 def _exit(results: Results) -> Part:
@@ -170,7 +188,7 @@ TARGETS: tuple[tuple[str, str, tuple[Callable[[Results], Part], ...]], ...] = (
         _share("span, root", "otel sdk", 8), _share("span, five set_attribute", "otel sdk", 8))),
     ("span, sampled out", "1/4", (_share("span, sampled out", "otel sdk", 4),)),
     ("span, caller and export thread together", "1/6", (_share("span, made and exported", "otel sdk", 6),)),
-    ("one database call", "1 µs", (_at_most("statement", "ours", 1000),)),
+    ("one database call", "1 µs, 2 % instructions", (_at_most("statement", "ours", 1000), _of_a_query)),
     ("one RPC call, both sides", "12 µs", (_one_call,)),
     ("whole request, metrics only", "10 %", _request("ours, metrics only", 10)),
     ("whole request, 1 % traced", "12 %", _request("ours, 1 % traced", 12)),

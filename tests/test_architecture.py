@@ -17,6 +17,7 @@ LAYERS = (
     {"cli"},
     {"auto", "launched", "launcher"},
     {"distro"},
+    {"patch_files"},
     {
         "announcement",
         "instrumentation",
@@ -27,7 +28,7 @@ LAYERS = (
         "sdk_exporters",
         "withheld",
     },
-    {"developer", "dimensions"},
+    {"developer", "dimensions", "metric_logging", "notifications"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource"},
     {"settings", "levels", "semconv", "scrub", "conventions", "pattern"},

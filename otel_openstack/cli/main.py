@@ -19,6 +19,7 @@ COMMANDS = {
     "metrics": "show a table of recorded metrics per service",
     "series": "say how many series a choice of dimensions (projects on metrics) makes",
     "page": "write one HTML page with traces and metrics",
+    "patch": "check patch files: does what they name exist, and can it be measured?",
 }
 """A command is the module of its name in this package, with `configure(parser)` and `run(arguments) -> exit status`."""
 

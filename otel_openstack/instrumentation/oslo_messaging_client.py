@@ -26,6 +26,7 @@ from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_log
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.levels import Level
+from otel_openstack.metrics.cells import Record
 from otel_openstack.patching import Patch, finished, guard, inventory
 from otel_openstack.patching.inventory import State
 from otel_openstack.tracing.exceptions import REMOTE_TYPE
@@ -55,7 +56,7 @@ _nothing = contextlib.nullcontext()
 
 
 class Route(NamedTuple):
-    """What is the same for all messages of one method to one target."""
+    """What is the same for all messages of one method to one target, with what records those that went well."""
 
     span: str
     kind: SpanKind
@@ -64,6 +65,8 @@ class Route(NamedTuple):
     system: str
     template: str
     attributes: dict[str, Any]
+    took: Record
+    sent: Record
 
 
 class Sending(NamedTuple):
@@ -79,13 +82,13 @@ _routes: dict[tuple[Any, ...], Route] = {}
 def _route(driver: Any, target: Any, message: Any, waits: bool) -> Route:
     # RPC's own messages are dicts; a transport sends whatever else it is given, too.
     fields = message if isinstance(message, dict) else {}
-    namespace, method = fields.get("namespace"), fields.get("method")
-    key = (names.broker(driver), target.topic, target.server, bool(target.fanout), namespace, method, waits)
+    scheme = getattr(getattr(driver, "_url", None), "transport", None)
+    key = (scheme, target.topic, target.server, target.fanout, fields.get("namespace"), fields.get("method"), waits)
     found = _routes.get(key)
     if found is None:
         if len(_routes) >= MOST_ROUTES:
             _routes.clear()
-        found = _routes[key] = _new_route(key[0], target, fields, waits)
+        found = _routes[key] = _new_route(names.broker(driver), target, fields, waits)
     return found
 
 
@@ -99,7 +102,9 @@ def _new_route(system: str, target: Any, message: dict[str, Any], waits: bool) -
         "messaging.destination.name": destination,
     }
     if waits:
-        return Route(method, SpanKind.CLIENT, "call", method, system, template, attributes)
+        took = CALLS.bind(names.SYSTEM, method, "call")
+        sent = MESSAGES.bind(system, "call", template)
+        return Route(method, SpanKind.CLIENT, "call", method, system, template, attributes, took, sent)
     operation = f"{'fanout_cast' if target.fanout else 'cast'}{'_to_server' if target.server else ''}"
     attributes |= {
         "messaging.system": system,
@@ -107,7 +112,9 @@ def _new_route(system: str, target: Any, message: dict[str, Any], waits: bool) -
         "messaging.operation.type": "send",
         "messaging.destination.template": template,
     }
-    return Route(f"cast {method}", SpanKind.PRODUCER, operation, method, system, template, attributes)
+    took = SENDS.bind(system, operation, "send", template)
+    sent = MESSAGES.bind(system, operation, template)
+    return Route(f"cast {method}", SpanKind.PRODUCER, operation, method, system, template, attributes, took, sent)
 
 
 def with_context(operation: tracing.Operation, context: Any, system: str) -> Any:
@@ -149,14 +156,18 @@ def _finish(sending: Sending, error: BaseException | None) -> None:
     operation, route = sending
     # Before the end: where there was no root, this operation's end is that of its background root too.
     operation.totals.add_rpc(perf_counter() - operation.start)
+    if error is None:
+        route.took(operation.finish())
+        route.sent(1)
+        return
     remote: str | None = getattr(error, REMOTE_TYPE, None)
-    kind = remote or (metrics.error_type(error) if error is not None else None)
+    kind = remote or metrics.error_type(error)
     if route.operation == "call":
-        origin = None if error is None else "remote" if remote else "local"
+        origin = "remote" if remote else "local"
         # A remote error's message holds the server's traceback: only its type is told.
-        seconds = operation.finish(remote or error, {"openstack.rpc.error.origin": origin} if origin else None)
+        seconds = operation.finish(remote or error, {"openstack.rpc.error.origin": origin})
         CALLS.record(seconds, names.SYSTEM, route.method, "call", origin, kind)
-        if error is not None and not remote and _timed_out(error):
+        if not remote and _timed_out(error):
             TIMEOUTS.add(1, route.method, route.template)
     else:
         seconds = operation.finish(error)
@@ -335,6 +346,7 @@ PATCHES: tuple[Patch, ...] = (
 
 def install() -> None:
     """Look at the configuration when the service has read it."""
+    _routes.clear()  # what it holds bound may be of other levels
     oslo_log.after_setup(_look_for_native)
 
 

@@ -7,6 +7,7 @@ belongs into a span's name or a metric: what follows the first dot becomes `{ser
 
 from __future__ import annotations
 
+import functools
 import socket
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -14,7 +15,7 @@ from typing import Any, NamedTuple
 from opentelemetry import propagate
 
 from otel_openstack.pattern import Pattern
-from otel_openstack.tracing import inbound
+from otel_openstack.tracing import inbound, propagators
 
 SCOPE = "otel_openstack.oslo_messaging"
 SYSTEM = "oslo_messaging"
@@ -114,7 +115,12 @@ def broker(driver: Any) -> str:
 
 def broker_of(url: Any) -> str:
     """Return the messaging.system that a TransportURL names."""
-    scheme = str(getattr(url, "transport", None) or "unknown").split("+", 1)[0]
+    return _system(getattr(url, "transport", None))
+
+
+@functools.lru_cache(64)
+def _system(transport: object) -> str:
+    scheme = str(transport or "unknown").split("+", 1)[0]
     return BROKERS.get(scheme, scheme)
 
 
@@ -128,6 +134,12 @@ def identity(context: Mapping[str, Any]) -> dict[str, str]:
                 found[attribute] = value[:_LONGEST]
                 break
     return found
+
+
+def told(message: tuple[Any, Any]) -> dict[str, str]:
+    """Return whom a message is for, by its request context and its arguments."""
+    context, arguments = message
+    return {**identity(context), **instance(arguments)} if isinstance(context, dict) else {}
 
 
 def instance(arguments: Any) -> dict[str, str]:
@@ -156,9 +168,28 @@ def carrier(context: Any) -> dict[str, str]:
     """Return the propagation keys of a context off the wire; what is no string there is not trusted."""
     if not isinstance(context, Mapping):
         return {}
-    return {key: value for key in fields() if (value := inbound.header(key, context.get(key))) is not None}
+    parent = context.get("traceparent")
+    # The usual case: a parent of the usual form, which needs no bounds, and nothing else that propagators know.
+    if (
+        type(parent) is str
+        and len(parent) == propagators.PARENT_LENGTH
+        and parent.isascii()
+        and "tracestate" not in context
+        and "baggage" not in context
+        and propagators.usual()
+    ):
+        return {"traceparent": parent}
+    found = {}
+    for key in fields():
+        given = context.get(key)
+        if given is not None and (value := inbound.header(key, given)) is not None:
+            found[key] = value
+    return found
 
 
 def stripped(context: dict[str, Any], keys: Mapping[str, str]) -> dict[str, Any]:
     """Return a copy of `context` without the propagation keys: endpoints see the context that the caller gave."""
-    return {key: value for key, value in context.items() if key not in keys}
+    copy = dict(context)
+    for key in keys:
+        del copy[key]
+    return copy

@@ -11,14 +11,14 @@ from __future__ import annotations
 
 import functools
 import sys
-from collections.abc import Callable
 from time import perf_counter
-from typing import Any
+from typing import Any, NamedTuple
 
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
+from otel_openstack.metrics.cells import Record
 from otel_openstack.patching import Patch
 from otel_openstack.tracing import asking
 
@@ -43,20 +43,33 @@ METHODS = "_otel_openstack_methods"
 _MOST_METHODS = 1000
 
 
+class Service(NamedTuple):
+    """What is the same for all messages of one method to one topic, with what records those that went well."""
+
+    method: str
+    call_type: str
+    system: str
+    span: str
+    kind: SpanKind
+    attributes: dict[str, Any]
+    waited: Record
+    consumed: Record
+    took: Record
+
+
 class Serving:
     """One message at work."""
 
-    __slots__ = ("asked", "call_type", "error", "method", "operation", "system", "template")
+    __slots__ = ("error", "operation", "service")
 
     operation: tracing.Operation  # set when all else is known, since it is current from then on
 
-    def __init__(self, method: str, call_type: str, system: str, template: str, asked: dict[str, str]) -> None:
-        self.method = method
-        self.call_type = call_type
-        self.system = system
-        self.template = template
+    def __init__(self, service: Service) -> None:
+        self.service = service
         self.error: BaseException | None = None
-        self.asked = asked
+
+
+_services: dict[tuple[Any, ...], Service] = {}
 
 
 def stamp_arrival(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[tuple[Any, ...], dict[str, Any]]:
@@ -75,7 +88,8 @@ def waited(message: Any) -> float:
     watch = getattr(message, "stopwatch", None)
     if watch is not None:
         return float(watch.elapsed())
-    return max(0.0, perf_counter() - getattr(message, ARRIVAL, perf_counter()))
+    arrival: float | None = getattr(message, ARRIVAL, None)
+    return 0.0 if arrival is None else max(0.0, perf_counter() - arrival)
 
 
 def serves(dispatcher: Any, method: object) -> bool:
@@ -101,64 +115,95 @@ class Process:
     def before(self, server: Any, incoming: list[Any]) -> Serving:
         message = incoming[0]
         wait = waited(message)
-        serving, begin = _described(server, message)
-        serving.operation = begin()
+        body, context = message.message, message.ctxt
+        if not isinstance(body, dict):  # of a stranger: the server will fail on it
+            body = {}
+        service = _service(server, message, body)
+        carrier = names.carrier(context)
+        if carrier and isinstance(context, dict):
+            message.ctxt = names.stripped(context, carrier)
+        describe = functools.partial(_attributes, service, server, body, context)
+        serving = Serving(service)
+        operation = tracing.root(names.SCOPE, service.span, service.kind, None, carrier, describe=describe)
+        serving.operation = operation
         try:
-            totals = serving.operation.totals
-            totals.queue_wait, totals.asked = wait, serving.asked
-            WAIT.record(wait, names.SYSTEM, serving.method, serving.call_type)
-            CONSUMED.add(1, serving.system, "process", serving.template, None)
+            totals = operation.totals
+            totals.queue_wait, totals.asked = wait, (names.told, (context, body.get("args")))
+            service.waited(wait)
+            service.consumed(1)
             setattr(message, SERVING, serving)
             return serving
         except BaseException:
-            serving.operation.let_go()
+            operation.let_go()
             raise
 
     def finish(self, serving: Serving, result: Any, error: BaseException | None) -> None:
-        failed = error if error is not None else serving.error
+        failed, service = error if error is not None else serving.error, serving.service
         seconds = serving.operation.finish(failed)
+        if failed is None and not DURATION.dimensions:
+            service.took(seconds)
+            return
         kind = metrics.error_type(failed) if failed is not None else None
-        labels: tuple[str | None, ...] = (names.SYSTEM, serving.method, serving.call_type, kind)
+        labels: tuple[str | None, ...] = (names.SYSTEM, service.method, service.call_type, kind)
         if DURATION.dimensions:
             labels += asking.values_for(serving.operation.totals, DURATION.dimensions)
         DURATION.record(seconds, *labels)
 
 
-def _described(server: Any, message: Any) -> tuple[Serving, Callable[[], tracing.Operation]]:
-    """Return what is known of a message, and what opens its span; take the propagation keys out of its context."""
-    body, context = message.message, message.ctxt
-    if not isinstance(body, dict):  # of a stranger: the server will fail on it
-        body = {}
-    topic = names.topic(server._target.topic)
-    known = serves(server.dispatcher, body.get("method"))
-    method = names.method(body.get("namespace"), topic.base, body.get("method")) if known else UNKNOWN_METHOD
+def _service(server: Any, message: Any, body: dict[str, Any]) -> Service:
+    method, namespace = body.get("method"), body.get("namespace")
     waits = bool(getattr(message, "reply_q", None) or getattr(message, "_reply_q", None))
-    system = names.broker(server.transport._driver)
+    if not serves(server.dispatcher, method):
+        method = namespace = None
+    elif not isinstance(namespace, str):
+        namespace = str(namespace) if namespace else None
+    driver, topic = server.transport._driver, server._target.topic
+    key = (getattr(getattr(driver, "_url", None), "transport", None), topic, namespace, method, waits)
+    found = _services.get(key)
+    if found is None:
+        if len(_services) >= _MOST_METHODS:
+            _services.clear()
+        found = _services[key] = _new_service(names.broker(driver), topic, namespace, method, waits)
+    return found
+
+
+def _new_service(system: str, topic: Any, namespace: str | None, known: str | None, waits: bool) -> Service:
+    base, template = names.topic(topic)
+    method = names.method(namespace, base, known) if known is not None else UNKNOWN_METHOD
+    call_type = "call" if waits else "cast"
     attributes: dict[str, Any] = {
         "rpc.system.name": names.SYSTEM,
         "rpc.method": method,
-        "openstack.rpc.call.type": "call" if waits else "cast",
+        "openstack.rpc.call.type": call_type,
     }
-    if not known:
-        attributes["rpc.method_original"] = names.method(body.get("namespace"), topic.base, body.get("method"))
-    carrier = names.carrier(context)
-    asked: dict[str, str] = {}
-    if isinstance(context, dict):
-        asked = names.identity(context) | names.instance(body.get("args"))
-        attributes |= asked
-        message.ctxt = names.stripped(context, carrier) if carrier else context
-    if waits:
-        begin = functools.partial(tracing.root, names.SCOPE, method, SpanKind.SERVER, attributes, carrier)
-        return Serving(method, "call", system, topic.template, asked), begin
-    attributes |= {
-        "messaging.system": system,
-        "messaging.operation.name": "process",
-        "messaging.operation.type": "process",
-        "messaging.destination.name": str(server._target.topic),
-    }
-    name = f"process {method}"
-    begin = functools.partial(tracing.root, names.SCOPE, name, SpanKind.CONSUMER, attributes, carrier)
-    return Serving(method, "cast", system, topic.template, asked), begin
+    if not waits:
+        attributes |= {
+            "messaging.system": system,
+            "messaging.operation.name": "process",
+            "messaging.operation.type": "process",
+            "messaging.destination.name": str(topic),
+        }
+    return Service(
+        method,
+        call_type,
+        system,
+        method if waits else f"process {method}",
+        SpanKind.SERVER if waits else SpanKind.CONSUMER,
+        attributes,
+        WAIT.bind(names.SYSTEM, method, call_type),
+        CONSUMED.bind(system, "process", template),
+        DURATION.bind(names.SYSTEM, method, call_type),
+    )
+
+
+def _attributes(service: Service, server: Any, body: dict[str, Any], context: Any) -> dict[str, Any]:
+    """Return the attributes of one message's span."""
+    attributes = service.attributes.copy()
+    if service.method is UNKNOWN_METHOD:
+        base = names.topic(server._target.topic).base
+        attributes["rpc.method_original"] = names.method(body.get("namespace"), base, body.get("method"))
+    attributes |= names.told((context, body.get("args")))
+    return attributes
 
 
 class Dispatch:
@@ -189,7 +234,8 @@ class Reply:
     def finish(self, state: tuple[float, str], result: Any, error: BaseException | None) -> None:
         start, system = state
         kind = metrics.error_type(error) if error is not None else None
-        REPLY.record(perf_counter() - start, kind)
+        if REPLY.enabled:
+            REPLY.record(perf_counter() - start, kind)
         SENT.add(1, system, "reply", REPLY_TEMPLATE, kind)
         if kind is not None:
             REPLY_ERRORS.add(1, kind)
@@ -252,3 +298,12 @@ PATCHES: tuple[Patch, ...] = (
     ),
     Patch("oslo_messaging.rpc.reply_received", _DRIVER, "ReplyWaiters.put", group="rpc", hook=ReplyReceived),
 )
+
+
+def install() -> None:
+    """Forget what was bound before: it may be of other levels."""
+    _services.clear()
+
+
+def uninstall() -> None:
+    """Nothing: what is kept is bounded."""

@@ -28,7 +28,7 @@ numbers: Iterator[int]
 def more() -> int:
     """Return a span id, never zero, and stock more of them."""
     global numbers
-    fresh = iter(array("Q", os.urandom(8 * STOCK)).tolist())
+    fresh = iter(array("Q", os.urandom(8 * STOCK)))
     found = next(filter(None, fresh), 1)
     numbers = fresh
     return found

@@ -23,6 +23,7 @@ from otel_openstack.tracing.queue import Queue
 
 BATCH_ITEMS = 512
 BATCH_BYTES = 2 * 1024 * 1024
+BREATH = 0.0001  # seconds between two slices
 FIRST_PAUSE, LONGEST_PAUSE = 1.0, 30.0  # seconds between attempts
 NOT_ENCODABLE = "not encodable"
 
@@ -107,5 +108,9 @@ def logs(sink: Sink, resource: Callable[[], Resource] = resources.current) -> Qu
 
 
 def _yield() -> None:
-    """Let other threads have the interpreter: a green hub must not wait for a whole batch to be encoded."""
-    originals.sleep(0)
+    """Let other threads have the interpreter: a green hub must not wait for a whole batch to be encoded.
+
+    A sleep of zero would let go of it and take it again before a thread that waits has woken up; and each time that
+    thread's patience of five milliseconds, after which it would be given the interpreter, would begin anew.
+    """
+    originals.sleep(BREATH)

@@ -24,7 +24,11 @@ from otel_openstack.tracing.span import FLAGS, NO_STATE, CurrentSpan, Dropped, S
 USUAL = {TraceContextTextMapPropagator, W3CBaggagePropagator}
 KNOWN = frozenset({Span, CurrentSpan, Dropped, NonRecordingSpan})
 
-_PARENT = re.compile("00-([0-9a-f]{32})-([0-9a-f]{16})-([0-9a-f]{2})").fullmatch
+_PARENT = re.compile("00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}").fullmatch
+_GIVEN = {f"{flags:02x}": flags for flags in FLAGS}
+
+PARENT_LENGTH = len("00-") + 32 + len("-") + 16 + len("-00")
+"""Characters of a `traceparent` of the version that there is."""
 
 _FLAGS = tuple(f"{flags:02x}" for flags in range(256))
 
@@ -86,13 +90,13 @@ def alone(carrier: Any) -> Context | None:
 
 def parent(header: str | None) -> Context | None:
     """Return the context of a `traceparent` that stands alone, if it is of the usual form; None for any other."""
-    match = _PARENT(header) if header else None
-    if match is None:
+    if not header or _PARENT(header) is None:
         return None
-    trace_id, span_id, flags = int(match[1], 16), int(match[2], 16), int(match[3], 16)
+    raw = bytes.fromhex(header[3:35] + header[36:52])  # int(..., 16) takes twice as long
+    trace_id, span_id = int.from_bytes(raw[:16], "big"), int.from_bytes(raw[16:], "big")
     if not trace_id or not span_id:
         return None
-    given = FLAGS[flags] if flags < len(FLAGS) else TraceFlags(flags)
+    given = _GIVEN.get(header[53:]) or TraceFlags(int(header[53:], 16))
     made = Context()
     ids = make_context(SpanContext, (trace_id, span_id, True, given, NO_STATE, True))
     add_item(made, SPAN_KEY, NonRecordingSpan(ids))

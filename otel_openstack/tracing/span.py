@@ -277,7 +277,8 @@ class Span(Record, sdk.Span):
         kind = type(value)
         tracer = self._tracer
         if (
-            (kind in TEXTLESS if kind is not str else len(value) <= tracer.short)
+            # A set is asked for the rarer types only.
+            (kind is int or kind is float or kind in TEXTLESS if kind is not str else len(value) <= tracer.short)
             and type(key) is str
             and key not in attributes
             and key
@@ -605,7 +606,7 @@ class CurrentSpan(Span):
             more = len(current) > 1
         self._given = self._extra = self._end_time = None
         self._span_id = next(ids.numbers, 0) or ids.more()
-        self._weight = SPAN_WEIGHT
+        self._weight = 600  # SPAN_WEIGHT; a constant is quicker than a name
         attributes = self._attributes
         if not attributes:
             self._attributes = {}
@@ -664,7 +665,7 @@ class CurrentSpan(Span):
         self._end_time = now  # no call since the look at it
         # What Queue.put does, while there is room.
         queue = tracer.queue
-        self._weight = weight = self._weight + ENTRY_WEIGHT * len(self._attributes)
+        self._weight = weight = self._weight + 160 * len(self._attributes)  # ENTRY_WEIGHT
         room = queue.room - weight
         if room < queue.low:
             queue.put(self)

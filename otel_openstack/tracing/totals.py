@@ -6,22 +6,21 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import Any
 
-# attribute of the totals -> name on the root span and in the event; only what is not zero is written.
+# attribute of the totals -> name on the root span and in the event; only what is not zero is written. A group whose
+# first is zero has nothing else either.
 NAMES = (
-    ("db_calls", "openstack.db.calls"),
-    ("db_seconds", "openstack.db.duration"),
-    ("slowest_seconds", "openstack.db.slowest.duration"),
-    ("slowest_summary", "openstack.db.slowest.summary"),
-    ("rpc_calls", "openstack.rpc.calls"),
-    ("rpc_seconds", "openstack.rpc.duration"),
-    ("http_calls", "openstack.http.calls"),
-    ("http_seconds", "openstack.http.duration"),
-    ("cache_calls", "openstack.cache.calls"),
-    ("cache_seconds", "openstack.cache.duration"),
-    ("queue_wait", "openstack.request.queue_wait"),
+    (
+        ("db_calls", "openstack.db.calls"),
+        ("db_seconds", "openstack.db.duration"),
+        ("slowest_seconds", "openstack.db.slowest.duration"),
+        ("slowest_summary", "openstack.db.slowest.summary"),
+    ),
+    (("rpc_calls", "openstack.rpc.calls"), ("rpc_seconds", "openstack.rpc.duration")),
+    (("http_calls", "openstack.http.calls"), ("http_seconds", "openstack.http.duration")),
+    (("cache_calls", "openstack.cache.calls"), ("cache_seconds", "openstack.cache.duration")),
+    (("queue_wait", "openstack.request.queue_wait"),),
 )
-_READ = attrgetter(*(field for field, _ in NAMES))
-_WRITTEN = tuple(name for _, name in NAMES)
+_FIRST = attrgetter(*(group[0][0] for group in NAMES))
 # These are attributes of the span by the conventions, set by the server's hook; the event needs them from here.
 SIZES = (("bytes_in", "http.request.body.size"), ("bytes_out", "http.response.body.size"))
 
@@ -125,8 +124,16 @@ class Totals:
 
     def attributes(self) -> dict[str, Any]:
         """Return what is not zero, by the names of the registry."""
-        values = _READ(self)
-        return dict(pair for pair in zip(_WRITTEN, values, strict=True) if pair[1]) if any(values) else {}
+        found: dict[str, Any] = {}
+        firsts = _FIRST(self)
+        if not any(firsts):
+            return found
+        for first, group in zip(firsts, NAMES, strict=True):
+            if first:
+                for field, name in group:
+                    if value := getattr(self, field):
+                        found[name] = value
+        return found
 
     def sizes(self) -> dict[str, int]:
         """Return the bytes received and sent, where there were any."""

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from tests.cloud.recorded import Run
-from tests.collector.observers import Jaeger, Prometheus, built, packaged, writable
+from tests.collector.observers import Jaeger, Prometheus, packaged, taking_otlp, writable
 from tests.collector.peers import Collector, EtsyStatsd, binary, free_port, text, wait
 from tests.collector.replay import Recording, spans_of
 
@@ -61,7 +61,7 @@ def observed(run: Run, tmp_path_factory):
         servers = {
             "scraped": Prometheus(directory / "scraped", packaged(), scrapes=port),
             "written": writable(directory / "written"),
-            "otlp": Prometheus(directory / "otlp", built("prometheus"), "--web.enable-otlp-receiver"),
+            "otlp": taking_otlp(directory / "otlp"),
         }
         for server in servers.values():
             started.enter_context(server)

@@ -17,7 +17,7 @@ import time
 
 import pytest
 
-from tests.collector.observers import Jaeger, writable
+from tests.collector.observers import Jaeger, taking_otlp, writable
 from tests.collector.peers import (
     ROOT,
     Collector,
@@ -50,10 +50,17 @@ def agent(directory, etsy, *more, extra="", **environment):
     return collector
 
 
-def writing(directory, etsy, port):
+# How a Prometheus is written to: fragment, variable, path, and how it is started.
+WAYS = {
+    "remote write": ("to-prometheus-remote-write.yaml", "OTEL_OPENSTACK_REMOTE_WRITE", "/api/v1/write", writable),
+    "otlp": ("to-prometheus-otlp.yaml", "OTEL_OPENSTACK_PROMETHEUS_OTLP", "/api/v1/otlp", taking_otlp),
+}
+
+
+def writing(directory, etsy, port, way="remote write"):
     """An agent that writes to the Prometheus at `port` too."""
-    url = f"http://127.0.0.1:{port}/api/v1/write"
-    return agent(directory, etsy, "to-prometheus-remote-write.yaml", OTEL_OPENSTACK_REMOTE_WRITE=url)
+    fragment, variable, path, _ = WAYS[way]
+    return agent(directory, etsy, fragment, **{variable: f"http://127.0.0.1:{port}{path}"})
 
 
 def others_go_on(collector, etsy, worker, directory):
@@ -67,13 +74,14 @@ def others_go_on(collector, etsy, worker, directory):
     assert collector.process.alive()
 
 
-def test_prometheus_down_and_up_again(tmp_path):
-    """By remote write: what it missed is in the values that it gets when it is back."""
-    with EtsyStatsd(tmp_path) as etsy, writable(tmp_path / "prometheus") as prometheus:
-        with writing(tmp_path, etsy, prometheus.port) as collector:
+@pytest.mark.parametrize("way", WAYS)
+def test_prometheus_down_and_up_again(tmp_path, way):
+    """What it missed is in the values that it gets when it is back."""
+    with EtsyStatsd(tmp_path) as etsy, WAYS[way][-1](tmp_path / "prometheus") as prometheus:
+        with writing(tmp_path, etsy, prometheus.port, way) as collector:
             worker = Worker()
             others_go_on(collector, etsy, worker, tmp_path)
-            wait(lambda: prometheus.value(COUNT) == 1, "remote write")
+            wait(lambda: prometheus.value(COUNT) == 1, way)
             prometheus.stop()
             others_go_on(collector, etsy, worker, tmp_path)
             others_go_on(collector, etsy, worker, tmp_path)
@@ -87,13 +95,13 @@ def reported(collector, worker):
     return True
 
 
-def test_prometheus_down_for_longer_than_the_queue(tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_prometheus_down_for_longer_than_the_queue(tmp_path, way):
     with EtsyStatsd(tmp_path) as etsy:
-        with writing(tmp_path, etsy, free_port()) as collector:
+        with writing(tmp_path, etsy, free_port(), way) as collector:
             worker = Worker()
-            for _ in range(5):
-                others_go_on(collector, etsy, worker, tmp_path)
-            wait(lambda: collector.own("exporter_enqueue_failed_metric_points").total(), "counted")
+            lost = lambda: collector.own("exporter_enqueue_failed_metric_points").total()  # noqa: E731
+            wait(lambda: others_go_on(collector, etsy, worker, tmp_path) or lost(), "counted")
             stop_within(collector, 30)
 
 

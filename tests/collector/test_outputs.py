@@ -11,7 +11,7 @@ import time
 
 import pytest
 
-from tests.collector.observers import Prometheus, built, packaged, writable
+from tests.collector.observers import Prometheus, packaged, taking_otlp, writable
 from tests.collector.peers import Collector, EtsyStatsd, Worker, free_port, requests_in_file, text, wait
 
 pytestmark = pytest.mark.servers
@@ -28,7 +28,7 @@ def test_respawned_workers_make_no_new_series_in_prometheus(tmp_path):
         servers = {
             "scraped": Prometheus(tmp_path / "scraped", packaged(), scrapes=port),
             "written": writable(tmp_path / "written"),
-            "otlp": Prometheus(tmp_path / "otlp", built("prometheus"), "--web.enable-otlp-receiver"),
+            "otlp": taking_otlp(tmp_path / "otlp"),
         }
         for server in servers.values():
             started.enter_context(server)
