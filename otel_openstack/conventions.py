@@ -29,7 +29,7 @@ REQUIRED = {
     "event": {"id", "name", "brief", "stability"},
 }
 ANNOTATIONS = {
-    "metric": {"level", "boundaries", "series_limit", "observable", "blueprint"},
+    "metric": {"level", "boundaries", "series_limit", "observable", "blueprint", "dimensions"},
     "span": {"level"},
     "event": {"level"},
     "attribute_group": set[str](),
@@ -44,6 +44,8 @@ STABILITIES = ("stable", "release_candidate", "development")
 SPAN_KINDS = {"client", "server", "producer", "consumer", "internal"}
 UNIT = re.compile(r"s|By|1|\{[a-z_]+\}")
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+DIMENSIONS = {"project": "openstack.project_id", "domain": "openstack.domain_id"}
+"""What may go on metrics, of all that is known of a request: ids of users, servers and requests never."""
 ROWS = range(1, 43)
 SERIES = 2000
 """Default limit of series: the conventions' advice."""
@@ -260,6 +262,20 @@ def _check_metric(group: Group) -> None:
         if row not in ROWS:
             raise group.fail("annotations.blueprint", f"no such row: {row!r}", extras)
     _check_boundaries(group, extras.get("boundaries"))
+    _check_dimensions(group, extras.get("dimensions", []))
+
+
+def _check_dimensions(group: Group, names: Any) -> None:
+    extras = group.data["annotations"]
+    if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
+        raise group.fail("annotations.dimensions", "not a list of different names", extras)
+    labels = [item.get("ref") or item.get("id") for item in group.data.get("attributes", ())]
+    for name in names:
+        _check_choice(group, "annotations.dimensions", name, tuple(DIMENSIONS), extras)
+        if DIMENSIONS[name] in labels:
+            raise group.fail("annotations.dimensions", f"{DIMENSIONS[name]} is an attribute already", extras)
+    if names and extras.get("observable"):
+        raise group.fail("annotations.dimensions", "what is observed belongs to no request", extras)
 
 
 def _check_boundaries(group: Group, boundaries: Any) -> None:

@@ -21,6 +21,13 @@ FALSE = ("0", "false", "no", "off")
 CALLERS = ("loopback", "service", "all", "none")
 ENDPOINTS = ("loopback", "callers", "catalog", "all", "none")
 UNREGISTERED = ("warn", "error")
+DIMENSIONS = ("project", "domain")
+"""What may go on metrics."""
+CARRIED = ("project", "domain", "user", "instance", "request", "global_request")
+"""What may go into baggage."""
+MOST_VALUES = 1000
+"""The most projects that may be asked for on metrics."""
+VALUE = r"[A-Za-z0-9_.-]{1,64}"
 HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 
@@ -96,6 +103,40 @@ def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
 
+def _dimensions(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    chosen = {name.strip(): _choice(choice.strip()) for name, equals, choice in pairs if equals}
+    wrong = [name for name, _, _ in pairs if name.strip() not in DIMENSIONS]
+    if wrong:
+        raise ValueError(f"{wrong[0].strip()} cannot go on metrics; only {' and '.join(DIMENSIONS)} can")
+    if len(chosen) != len(pairs):
+        raise ValueError("must look like project=top:20")
+    return chosen
+
+
+def _choice(text: str) -> str:
+    """Check `off`, `all`, `all:NUMBER`, `top:NUMBER` or ids between `|`."""
+    kind, colon, number = text.partition(":")
+    if text.lower() in ("off", "all"):
+        return text.lower()
+    if kind.lower() in ("all", "top") and colon:
+        if not number.isdecimal() or not 1 <= int(number) <= MOST_VALUES:
+            raise ValueError(f"{text} needs a number from 1 to {MOST_VALUES}")
+        return f"{kind.lower()}:{int(number)}"
+    values = text.split("|")
+    if len(values) > MOST_VALUES or not all(re.fullmatch(VALUE, value) for value in values) or kind.lower() == "top":
+        raise ValueError(f"{text or 'nothing'} is not off, all, all:NUMBER, top:NUMBER or ids between |")
+    return text
+
+
+def _carried(text: str) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in _names(text))
+    wrong = [name for name in names if name not in CARRIED]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is not one of {', '.join(CARRIED)}")
+    return names
+
+
 def _callers(text: str) -> tuple[str, ...]:
     return tuple(_place(name.lower(), CALLERS, hosts=False) for name in _names(text))
 
@@ -153,6 +194,20 @@ class Settings:
         "warn",
         _unregistered,
         "What a decorator does whose name or attribute no registry file has: `warn` in the log, or `error`.",
+    )
+    metric_dimensions: dict[str, str] = _option(
+        {},
+        _dimensions,
+        "What of the request goes on the metrics that the registry allows it on: `project=top:20` (the 20 projects "
+        "with most traffic, at most four times as many series over the life of a process, the rest in `_other`), "
+        "`project=all` (the first 1000, or `all:NUMBER`), `project=ID|ID`, `off`; `domain` in the same way. "
+        "`otel-openstack series` says how many series that makes.",
+    )
+    baggage_dimensions: tuple[str, ...] = _option(
+        (),
+        _carried,
+        "What of the request travels as baggage with calls by RPC and HTTP, where trace context does: project, domain, "
+        "user, instance, request, global_request.",
     )
     disabled_patches: tuple[str, ...] = _option(
         (), _names, "Patches not to apply, by the names that the inventory shows; a trailing * matches the rest."
@@ -318,7 +373,8 @@ def use(chosen: Settings | None) -> None:
 def _text(value: Any) -> str:
     """Give a YAML value the form that the same option has in an environment variable."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={item}" for key, item in value.items())
+        pairs = [(key, "|".join(map(str, item)) if isinstance(item, list) else item) for key, item in value.items()]
+        return ",".join(f"{key}={item}" for key, item in pairs)
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
     return str(value).strip()

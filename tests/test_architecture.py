@@ -28,9 +28,9 @@ LAYERS = (
         "sdk_exporters",
         "withheld",
     },
-    {"developer", "metric_logging", "notifications"},
+    {"developer", "dimensions", "metric_logging", "notifications"},
     {"metrics", "tracing", "exporters"},
-    {"patching", "runtime", "resource", "dimensions"},
+    {"patching", "runtime", "resource"},
     {"settings", "levels", "semconv", "scrub", "conventions", "pattern"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only

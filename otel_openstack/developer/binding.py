@@ -21,7 +21,7 @@ from otel_openstack.developer.names import Entry
 from otel_openstack.developer.parts import Part
 from otel_openstack.levels import Level
 from otel_openstack.metrics import catalog
-from otel_openstack.tracing import events, exceptions
+from otel_openstack.tracing import asking, events, exceptions
 
 SCOPE = "otel_openstack.developer"
 ERROR_TYPE = "error.type"
@@ -75,6 +75,11 @@ class Bound:
         """Take what costs memory, at the first call; returns whether that changes what the wrapper calls."""
         return False
 
+    @property
+    def chooses(self) -> Any:
+        """What records with dimensions of the request, while an operator chose some: it changes with the choice."""
+        return None
+
     def fail(self, elapsed: float, error: BaseException, given: Given, operation: Any) -> None:
         """Record a call that raised."""
         raise NotImplementedError
@@ -122,8 +127,14 @@ class Measured(Bound):
         self._bound = self.instrument.bind(*self.labels(self.part.values))
         return True
 
+    @property
+    def chooses(self) -> Any:
+        return self.record if self.instrument.dimensions else None
+
     def recorder(self) -> Callable[[float], None]:
-        return self._bound or (lambda value: self.record(value, *self.labels(self.part.values)))
+        if self._bound is None or self.instrument.dimensions:
+            return lambda value: self.record(value, *self.labels(self.part.values))
+        return self._bound
 
     def labels(self, attributes: Mapping[str, Any]) -> list[Any]:
         """Return the labels in the order of the instrument."""
@@ -195,6 +206,8 @@ class Told(Bound):
                 value = reading.bounded(reading.attribute(context, name))
                 if value is not None:
                     attributes.setdefault(key, value)
+        for key, value in asking.current().items():
+            attributes.setdefault(key, value)
         events.emit(f"{self.name}.{phase}", attributes, trace_api.get_current_span().get_span_context())
 
 

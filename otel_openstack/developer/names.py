@@ -232,4 +232,5 @@ def _model(data: Any, attributes: tuple[str, ...]) -> Instrument:
         observable=extras.get("observable", False),
         limit=extras.get("series_limit", conventions.SERIES),
         stability=data["stability"],
+        dimensions=tuple(conventions.DIMENSIONS[name] for name in extras.get("dimensions", ())),
     )

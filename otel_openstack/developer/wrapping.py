@@ -31,6 +31,7 @@ from otel_openstack.patching import guard
 from otel_openstack.patching.patch import release
 from otel_openstack.runtime import process, switch
 
+MOST_CODES = 64
 MARK = "_otel_openstack"
 """The attribute of a wrapper that holds its site."""
 
@@ -92,9 +93,11 @@ class Site:
 
     def _code(self) -> CodeType:
         active = tuple(bound for bound in self.bounds if bound.active())
-        key = (self._settled, *active)
+        key = (self._settled, *((bound, bound.chooses) for bound in active))
         known = self._codes.get(key)
         if known is None:
+            if len(self._codes) >= MOST_CODES:
+                self._codes.clear()
             known = self._codes[key] = self._written(active)
         self._globals.update(known[1])
         return known[0]

@@ -34,11 +34,13 @@ BROKERS = {"rabbit": "rabbitmq", "kombu": "rabbitmq", "amqp": "amqp", "kafka": "
 
 # Of the request context that travels with a message, and the span attributes they become: never names, never tokens.
 IDENTITY = (
-    ("request_id", "openstack.request_id"),
-    ("global_request_id", "openstack.global_request_id"),
-    ("project_id", "openstack.project_id"),
-    ("user_id", "openstack.user_id"),
+    ("openstack.request_id", ("request_id",)),
+    ("openstack.global_request_id", ("global_request_id",)),
+    ("openstack.project_id", ("project_id", "project")),
+    ("openstack.user_id", ("user_id", "user")),
+    ("openstack.domain_id", ("domain_id", "domain", "project_domain", "user_domain")),
 )
+INSTANCE = "openstack.instance_id"
 
 # Neutron's versioned objects have a topic for each type and version: `neutron-vo-Port-1.11`.
 VERSIONED_TOPIC = Pattern(r"neutron-vo-\w+-\d+\.\d+")
@@ -124,12 +126,33 @@ def _system(transport: object) -> str:
 
 def identity(context: Mapping[str, Any]) -> dict[str, str]:
     """Return the span attributes that a request context on the wire tells."""
-    told = {}
-    for key, attribute in IDENTITY:
-        value = context.get(key)
-        if isinstance(value, str):
-            told[attribute] = value[:_LONGEST]
-    return told
+    found = {}
+    for attribute, keys in IDENTITY:
+        for key in keys:
+            value = context.get(key)
+            if isinstance(value, str) and value:
+                found[attribute] = value[:_LONGEST]
+                break
+    return found
+
+
+def told(message: tuple[Any, Any]) -> dict[str, str]:
+    """Return whom a message is for, by its request context and its arguments."""
+    context, arguments = message
+    return {**identity(context), **instance(arguments)} if isinstance(context, dict) else {}
+
+
+def instance(arguments: Any) -> dict[str, str]:
+    """Return which server a message is about, where one of nova's methods is called with it."""
+    if not isinstance(arguments, dict):
+        return {}
+    given = arguments.get("instance")
+    if isinstance(given, dict):  # a versioned object on the wire
+        data = given.get("nova_object.data")
+        given = data.get("uuid") if isinstance(data, dict) else None
+    else:
+        given = arguments.get("instance_uuid")
+    return {INSTANCE: given} if isinstance(given, str) and _ID.fullmatch(given) else {}
 
 
 def fields() -> frozenset[str]:

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from otel_openstack import levels
-from otel_openstack.metrics import cells, sleeping
+from otel_openstack.metrics import cells, choosing, sleeping
 from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Observer, Snapshot
 from otel_openstack.patching.guard import Guard, guard
 from otel_openstack.runtime import notices, originals, process
@@ -164,6 +164,7 @@ def reset() -> None:
     """Forget everything recorded, and read the levels again. For tests."""
     global _start_time
     _start_time = originals.time_ns()
+    choosing.reset()
     for instrument in instruments():
         if instrument.target is not None:
             instrument.redirect(None)
@@ -174,6 +175,7 @@ def reset() -> None:
 def release() -> None:
     """Forget everything recorded and let go of the memory, while the process goes on; the next record starts it."""
     sleeping.forget()
+    choosing.reset()
     for instrument in instruments():
         instrument.release()
         instrument.lull()

@@ -303,7 +303,7 @@ def _divert(instrument: Instrument, twin: Any) -> None:
 
 
 def _stream(instrument: Instrument, match: sdk_seam.Match, temporality: int) -> Stream:
-    names = instrument.model.attributes
+    names = instrument.attribute_names
     kept = names if match.attribute_names is None else tuple(name for name in names if name in match.attribute_names)
     return Stream(
         name=match.name,

@@ -286,6 +286,7 @@ INSTRUMENTS: dict[str, Instrument] = {
         observable=False,
         limit=2000,
         stability="stable",
+        dimensions=("openstack.project_id", "openstack.domain_id"),
     ),
     HTTP_SERVER_RESPONSE_BODY_SIZE: Instrument(
         name=HTTP_SERVER_RESPONSE_BODY_SIZE,
@@ -1038,5 +1039,6 @@ INSTRUMENTS: dict[str, Instrument] = {
         observable=False,
         limit=2000,
         stability="release_candidate",
+        dimensions=("openstack.project_id", "openstack.domain_id"),
     ),
 }
