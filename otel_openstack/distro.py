@@ -6,7 +6,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
@@ -37,6 +37,9 @@ from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
 
+if TYPE_CHECKING:
+    from otel_openstack.metrics.statsd_job import StatsdJob
+
 _started = False
 
 
@@ -62,10 +65,14 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         levels.serve(resource.service_name())
         levels.tell()
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
-        reader = _measure(plan)
+        statsd = _statsd(choices)
+        reader = _measure(plan, statsd)
         _export(plan, choices, tracer_provider, reader)
         _make_switchable(tracer_provider)
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
+        if statsd is not None:
+            worker.add(statsd)
+            health.observe_statsd(statsd.books)
         process_metrics.observe()
         instrumentation.install()
         problems += _patch()
@@ -96,12 +103,22 @@ def _trace(plan: Plan, *, exported: bool) -> TracerProvider:
     return provider
 
 
-def _measure(plan: Plan) -> metrics_provider.PullReader:
+def _statsd(choices: Choices) -> StatsdJob | None:
+    """Make the job that sends to statsd, where that is asked for."""
+    if choices.metrics.statsd is None:
+        return None
+    from otel_openstack.metrics import statsd_job  # for the few who ask for it
+
+    return statsd_job.StatsdJob(statsd_job.reader(), choices.metrics.statsd)
+
+
+def _measure(plan: Plan, statsd: StatsdJob | None) -> metrics_provider.PullReader:
     """Make the global meter provider the SDK's, joined to our instruments; returns the reader that we export from."""
     options: dict[str, Any] = {} if plan.exemplar_filter is None else {"exemplar_filter": plan.exemplar_filter}
     stated = plan.temporality is not None
     reader = metrics_provider.PullReader(plan.temporality, plan.aggregation) if stated else metrics_job.reader()
-    metrics_api.set_meter_provider(metrics_provider.build(readers=[reader], views=plan.views, **options))
+    readers = [reader] if statsd is None else [reader, statsd.source]
+    metrics_api.set_meter_provider(metrics_provider.build(readers=readers, views=plan.views, **options))
     return reader
 
 

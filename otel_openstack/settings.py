@@ -69,6 +69,23 @@ def _size(text: str) -> int:
     return number
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("must be a whole number, not negative")
+    return int(text)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ValueError("must look like http.*={metric},db.*={host.name}.{metric}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(name) for name in _names(text))
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
 
@@ -183,6 +200,48 @@ class Settings:
         str,
         "While this file exists, every process is switched off: nothing is measured and sent. Empty for no switch.",
     )
+    statsd_endpoint: str = _option(
+        "127.0.0.1:8125",
+        str,
+        "Where OTEL_METRICS_EXPORTER=statsd sends to: host:port of UDP, or the path of a Unix datagram socket. These "
+        "options have the names of the collector's exporter, whose README describes them.",
+    )
+    statsd_flavor: str = _option("etsy", str, "The dialect: etsy, dogstatsd, influxdb or graphite.")
+    statsd_prefix: str = _option("", str, "Stands before every name, with a dot between.")
+    statsd_flush_interval: float = _option(10.0, _seconds, "Time between two flushes.")
+    statsd_max_packet_size: int = _option(1432, _size, "Payload of a packet, never exceeded; a longer line is dropped.")
+    statsd_write_timeout: float = _option(1.0, _seconds, "How long a packet may wait for a peer that takes none.")
+    statsd_max_streams: int = _option(100_000, _count, "Sets of attributes that are kept; points of further ones drop.")
+    statsd_rate_limit_packets_per_second: int = _option(
+        1000, _count, "Packets a second at most, 0 for no limit; a flush that has more takes longer."
+    )
+    statsd_rate_limit_bytes_per_second: int = _option(0, _count, "Bytes a second at most, 0 for no limit.")
+    statsd_names_default: str = _option(
+        "",
+        str,
+        "Template of names; empty is {service.name}.{metric}.{attributes} for etsy, else {metric}. Several processes "
+        "of one host that send gauges need {process.pid} or {service.instance.id} in it.",
+    )
+    statsd_names_metrics: dict[str, str] = _option(
+        {}, _pairs, "Templates by name or pattern of a metric, such as http.*={service.name}.{metric}.{http.route}."
+    )
+    statsd_names_missing: str = _option("none", str, "Stands where an attribute is absent or empty.")
+    statsd_tags_resource_attributes: tuple[str, ...] = _option(
+        ("service.name",), _names, "Attributes of the resource that become tags."
+    )
+    statsd_tags_exclude: tuple[str, ...] = _option(
+        (), _names, "Attributes of points that become neither tags nor parts of {attributes}."
+    )
+    statsd_combine: dict[str, str] = _option(
+        {}, _pairs, "How gauges that a template makes one combine, by name or pattern: sum, max, min, last or avg."
+    )
+    statsd_histogram_percentiles: tuple[float, ...] = _option(
+        (50.0, 95.0, 99.0), _numbers, "Percentiles of a histogram that are sent as gauges; not for dogstatsd."
+    )
+    statsd_histogram_type: str = _option(
+        "distribution", str, "Type of dogstatsd's samples: distribution, histogram or timing."
+    )
+    statsd_histogram_max_samples: int = _option(100, _count, "Samples of a series in a flush, for dogstatsd.")
     flush_interval: float = _option(1.0, _seconds, "Finished spans and changed points leave at least this often.")
     exit_timeout: float = _option(0.5, _seconds, "How long the end of a process may wait for the last export.")
     strict: bool = _option(False, _flag, "Raise errors of hooks instead of logging them. For our own tests.")

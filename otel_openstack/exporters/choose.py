@@ -22,9 +22,11 @@ from otel_openstack.exporters.sink import SIGNALS, Encoding, Signal, Sink
 
 if TYPE_CHECKING:
     from otel_openstack.exporters.otlp_file import OtlpFile
+    from otel_openstack.exporters.statsd.config import Config as StatsdConfig
 
 HTTP_PORT = 4318
 FILE_NAMES = ("otlp_file", "otlp_json_file")
+STATSD = "statsd"
 PROTOCOLS: dict[str, Encoding | None] = {"http/protobuf": "protobuf", "http/json": "json", "grpc": None}
 # Names that state the protocol themselves, as the SDK's entry points do.
 OTLP_NAMES = {"otlp": "", "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
@@ -48,7 +50,15 @@ class Other(NamedTuple):
         group = f"opentelemetry_{self.signal}_exporter"
         found = next(iter(entry_points(group=group, name=self.name)), None)
         if found is None:
-            known = sorted({*OTLP_NAMES, *FILE_NAMES, *(point.name for point in entry_points(group=group)), "none"})
+            known = sorted(
+                {
+                    *OTLP_NAMES,
+                    *FILE_NAMES,
+                    *_of_metrics(self.signal),
+                    *(point.name for point in entry_points(group=group)),
+                    "none",
+                }
+            )
             raise LookupError(
                 f"OTEL_{self.signal.upper()}_EXPORTER={self.name}: no such exporter is installed; "
                 f"install it or choose from {', '.join(known)}"
@@ -57,11 +67,13 @@ class Other(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Where one signal goes: `sink` is ours, `others` belong to the SDK. Neither: nowhere."""
+    """Where one signal goes: `sink` and `statsd` are ours, `others` belong to the SDK. None of them: nowhere."""
 
     signal: Signal
     sink: Sink | None = None
     others: tuple[Other, ...] = ()
+    statsd: StatsdConfig | None = None
+    """Metrics only: what its job in the export thread is told."""
 
 
 class Choices(NamedTuple):
@@ -109,10 +121,18 @@ class _Builder:
         ours = [name for name in names if name in OTLP_NAMES or name in FILE_NAMES]
         with_file = any(name in FILE_NAMES for name in ours) and len(ours) > 1
         sinks = [sink for sink in (self._sink(signal, name, with_file) for name in ours) if sink is not None]
-        others = tuple(filter(self._serves, (Other(signal, name) for name in names if name not in ours)))
-        if not sinks:
-            return Choice(signal, None, others)
-        return Choice(signal, sinks[0] if len(sinks) == 1 else Fanout(sinks), others)
+        statsd = self._statsd() if STATSD in names and signal == "metrics" else None
+        rest = [name for name in names if name not in ours and (name != STATSD or statsd is None)]
+        others = tuple(filter(self._serves, (Other(signal, name) for name in rest)))
+        sink = None if not sinks else sinks[0] if len(sinks) == 1 else Fanout(sinks)
+        return Choice(signal, sink, others, statsd)
+
+    def _statsd(self) -> StatsdConfig:
+        from otel_openstack.exporters.statsd import config  # for the few who ask for it
+
+        chosen, problems = config.read(settings.get())
+        self.problems += problems
+        return chosen
 
     def told(self) -> tuple[str, ...]:
         """Return one line for each thing that was wrong, whatever signals it bears on."""
@@ -197,6 +217,12 @@ def _file_sink() -> OtlpFile:
     return OtlpFile(options.file_directory, resource.service_name, options.file_max_bytes, options.file_total_bytes)
 
 
+def _of_metrics(signal: Signal) -> tuple[str, ...]:
+    return (STATSD,) if signal == "metrics" else ()
+
+
 def _places(choice: Choice) -> list[str]:
     places = [other.name for other in choice.others]
+    if choice.statsd is not None:
+        places.insert(0, f"statsd at {choice.statsd.endpoint}")
     return [choice.sink.describe(), *places] if choice.sink is not None else places

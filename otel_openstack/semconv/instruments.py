@@ -70,6 +70,9 @@ OTEL_OPENSTACK_ITEMS_DROPPED = "otel_openstack.items.dropped"
 OTEL_OPENSTACK_ITEMS_RECORDED = "otel_openstack.items.recorded"
 OTEL_OPENSTACK_PATCH_FAILURES = "otel_openstack.patch.failures"
 OTEL_OPENSTACK_QUEUE_LENGTH = "otel_openstack.queue.length"
+OTEL_OPENSTACK_STATSD_LINES_DROPPED = "otel_openstack.statsd.lines.dropped"
+OTEL_OPENSTACK_STATSD_LINES_SENT = "otel_openstack.statsd.lines.sent"
+OTEL_OPENSTACK_STATSD_POINTS_DROPPED = "otel_openstack.statsd.points.dropped"
 PROCESS_CONTEXT_SWITCHES = "process.context_switches"
 PROCESS_CPU_TIME = "process.cpu.time"
 PROCESS_MEMORY_USAGE = "process.memory.usage"
@@ -852,6 +855,42 @@ INSTRUMENTS: dict[str, Instrument] = {
         unit="{item}",
         description="Items that wait for their export.",
         attributes=("otel_openstack.signal",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_STATSD_LINES_DROPPED: Instrument(
+        name=OTEL_OPENSTACK_STATSD_LINES_DROPPED,
+        kind="counter",
+        unit="{line}",
+        description="Lines for statsd that were not sent, by reason.",
+        attributes=("otel_openstack.drop.reason",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_STATSD_LINES_SENT: Instrument(
+        name=OTEL_OPENSTACK_STATSD_LINES_SENT,
+        kind="counter",
+        unit="{line}",
+        description="Lines that the process itself sent to statsd (OTEL_METRICS_EXPORTER=statsd) and that nobody refused.",
+        attributes=(),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_STATSD_POINTS_DROPPED: Instrument(
+        name=OTEL_OPENSTACK_STATSD_POINTS_DROPPED,
+        kind="counter",
+        unit="{point}",
+        description="Points that became no line of statsd, by reason.",
+        attributes=("otel_openstack.drop.reason",),
         level="basic",
         boundaries=None,
         observable=True,
