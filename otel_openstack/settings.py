@@ -75,6 +75,12 @@ def _count(text: str) -> int:
     return int(text)
 
 
+def _log_level(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) <= 50 or int(text) % 10 == 0:  # noqa: PLR2004 - CRITICAL
+        raise ValueError("must be a number from 1 to 49 that is no level of logging's own")
+    return int(text)
+
+
 def _pairs(text: str) -> dict[str, str]:
     pairs = [part.partition("=") for part in text.split(",") if part.strip()]
     if not all(name.strip() and equals for name, equals, _ in pairs):
@@ -242,6 +248,9 @@ class Settings:
         "distribution", str, "Type of dogstatsd's samples: distribution, histogram or timing."
     )
     statsd_histogram_max_samples: int = _option(100, _count, "Samples of a series in a flush, for dogstatsd.")
+    metric_log_level: int = _option(
+        25, _log_level, "The log level METRIC of measurements that services log, between INFO (20) and WARNING (30)."
+    )
     flush_interval: float = _option(1.0, _seconds, "Finished spans and changed points leave at least this often.")
     exit_timeout: float = _option(0.5, _seconds, "How long the end of a process may wait for the last export.")
     strict: bool = _option(False, _flag, "Raise errors of hooks instead of logging them. For our own tests.")

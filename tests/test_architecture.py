@@ -28,7 +28,7 @@ LAYERS = (
         "sdk_exporters",
         "withheld",
     },
-    {"developer"},
+    {"developer", "metric_logging", "notifications"},
     {"metrics", "tracing", "exporters"},
     {"patching", "runtime", "resource", "dimensions"},
     {"settings", "levels", "semconv", "scrub", "conventions", "pattern"},

@@ -68,6 +68,8 @@ OTEL_OPENSTACK_INSTRUMENT_SERIES = "otel_openstack.instrument.series"
 OTEL_OPENSTACK_ITEMS_DELIVERED = "otel_openstack.items.delivered"
 OTEL_OPENSTACK_ITEMS_DROPPED = "otel_openstack.items.dropped"
 OTEL_OPENSTACK_ITEMS_RECORDED = "otel_openstack.items.recorded"
+OTEL_OPENSTACK_METRIC_LOG_DROPPED = "otel_openstack.metric_log.dropped"
+OTEL_OPENSTACK_METRIC_LOG_SENT = "otel_openstack.metric_log.sent"
 OTEL_OPENSTACK_PATCH_FAILURES = "otel_openstack.patch.failures"
 OTEL_OPENSTACK_QUEUE_LENGTH = "otel_openstack.queue.length"
 OTEL_OPENSTACK_STATSD_LINES_DROPPED = "otel_openstack.statsd.lines.dropped"
@@ -831,6 +833,30 @@ INSTRUMENTS: dict[str, Instrument] = {
         unit="{item}",
         description="Spans, points and log records handed to the export; recorded = delivered + dropped + still queued.",
         attributes=("otel_openstack.signal",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_METRIC_LOG_DROPPED: Instrument(
+        name=OTEL_OPENSTACK_METRIC_LOG_DROPPED,
+        kind="counter",
+        unit="{record}",
+        description="Records of level METRIC that reached no receiver, by reason.",
+        attributes=("otel_openstack.drop.reason",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_METRIC_LOG_SENT: Instrument(
+        name=OTEL_OPENSTACK_METRIC_LOG_SENT,
+        kind="counter",
+        unit="{line}",
+        description="Lines of level METRIC that left as datagrams and that nobody refused.",
+        attributes=(),
         level="basic",
         boundaries=None,
         observable=True,

@@ -50,10 +50,10 @@ class Books:
         if points:
             self.points_dropped[reason] = self.points_dropped.get(reason, 0) + points
 
-    def summary(self) -> str:
+    def summary(self, what: str = "lines for statsd") -> str:
         """Return what was lost as a line for the log; empty if nothing was."""
         lost = sum(self.lines_dropped.values())
         if not lost:
             return ""
         reasons = "; ".join(sorted(self.lines_dropped))
-        return f"{lost} lines for statsd dropped of {lost + self.lines_sent} ({reasons})"
+        return f"{lost} {what} dropped of {lost + self.lines_sent} ({reasons})"

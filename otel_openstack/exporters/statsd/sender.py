@@ -70,6 +70,7 @@ class Sender:
         self._pause = 0.0
         self._not_before = 0.0
         self._healthy = True
+        self._patient = True  # until a packet has waited in vain: the rest of its flush is not waited for
         # Of a datagram over UDP, whether anybody listened is known when the next one is sent.
         self._unconfirmed = Packet(b"", 0)
 
@@ -99,6 +100,7 @@ class Sender:
 
     def settle(self) -> None:
         """Ask, at the end of a flush, what became of its last datagram."""
+        self._patient = True
         if self._unconfirmed.lines and self._socket is not None:
             code = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
             if code:
@@ -149,7 +151,8 @@ class Sender:
                 self._socket.send(payload, socket.MSG_DONTWAIT)
             except OSError as error:
                 code = error.errno or errno.EIO
-                if code not in AGAIN or monotonic() >= min(until, worker.cutoff()):
+                if code not in AGAIN or not self._patient or monotonic() >= min(until, worker.cutoff()):
+                    self._patient = self._patient and code not in AGAIN
                     return code
                 self._wait()
                 continue
