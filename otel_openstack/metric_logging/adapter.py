@@ -69,7 +69,7 @@ class MetricAdapter(logging.LoggerAdapter):  # type: ignore[type-arg] # it has n
             return
         try:
             measured = Measurement(name, value, kind, unit, dict(attributes) if attributes else {})
-            if kind not in KINDS or not isfinite(value) or (value < 0 and kind == "counter"):
+            if type(name) is not str or kind not in KINDS or not isfinite(value) or (value < 0 and kind == "counter"):
                 books.drop(1, NOT_A_MEASUREMENT)
                 return
             extra: dict[str, Any] = {}

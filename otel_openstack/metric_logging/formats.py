@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from typing import Any
 
 from opentelemetry import trace
@@ -18,6 +17,7 @@ from otel_openstack.exporters.statsd.naming import Identity, Namer, labels
 from otel_openstack.metric_logging.records import Measurement, Value, measurement
 
 MOST_NAMES = 4096
+PLAIN = frozenset({str, int, float, bool})
 TEMPLATE = "{service.name}.{metric}.{attributes}"
 CONTEXT = ("request_id", "global_request_id", "project_id", "user_id", "domain_id")
 
@@ -99,7 +99,7 @@ class StatsdFormatter(logging.Formatter):
         measured = measurement(record)
         if measured is None:
             return ""
-        identity = self._identity(str(measured.name), attributes(measured))
+        identity = self._identity(measured)
         head = f"{identity.name}{identity.inline}:"
         if measured.kind == "histogram":
             seconds = measured.unit == "s"
@@ -109,14 +109,21 @@ class StatsdFormatter(logging.Formatter):
         zero = f"{head}0|g{identity.tail}\n" if kind == "g" and measured.value < 0 else ""
         return f"{zero}{head}{plain(measured.value)}|{kind}{identity.tail}"
 
-    def _identity(self, name: str, told: Mapping[str, Value]) -> Identity:
-        key = (name, tuple(told.items()), resource.service_name())
+    def _identity(self, measured: Measurement) -> Identity:
+        """Return the name, made once for each set of attributes: a line costs a third of what making its name does."""
+        given = tuple(measured.attributes.items())
+        for _, value in given:
+            if type(value) not in PLAIN:  # to hash it would run code of the service
+                given = tuple(attributes(measured).items())
+                break
+        service = resource.service_name()
+        key = (measured.name, given, tuple([type(value) for _, value in given]), service)
         known = self._names.get(key)
         if known is None:
             if len(self._names) >= MOST_NAMES:
                 self._names.clear()
-            about = {"service.name": resource.service_name()}
-            known = self._names[key] = self._namer.identify(scrub.text(name), labels(told), about)
+            told = labels(attributes(measured))
+            known = self._names[key] = self._namer.identify(scrub.text(measured.name), told, {"service.name": service})
         return known
 
 
