@@ -248,6 +248,11 @@ class Settings:
         "distribution", str, "Type of dogstatsd's samples: distribution, histogram or timing."
     )
     statsd_histogram_max_samples: int = _option(100, _count, "Samples of a series in a flush, for dogstatsd.")
+    notification_rules: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Files of rules for notifications that become log events: paths, or names of files that are shipped (nova).",
+    )
     metric_log_level: int = _option(
         25, _log_level, "The log level METRIC of measurements that services log, between INFO (20) and WARNING (30)."
     )

@@ -43,6 +43,7 @@ DEEP = {
         for name in ("nova-compute.conf", "tach-api.conf", "tach-compute.conf")
     ),
     "OTEL_OPENSTACK_PATCH_PRESETS": "glance,keystone,neutron,nova,placement",
+    "OTEL_OPENSTACK_NOTIFICATION_RULES": "nova",
 }
 NO_MERCY = "NO MERCY"  # uWSGI's words
 

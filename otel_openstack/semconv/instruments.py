@@ -70,6 +70,8 @@ OTEL_OPENSTACK_ITEMS_DROPPED = "otel_openstack.items.dropped"
 OTEL_OPENSTACK_ITEMS_RECORDED = "otel_openstack.items.recorded"
 OTEL_OPENSTACK_METRIC_LOG_DROPPED = "otel_openstack.metric_log.dropped"
 OTEL_OPENSTACK_METRIC_LOG_SENT = "otel_openstack.metric_log.sent"
+OTEL_OPENSTACK_NOTIFICATION_PAIRS = "otel_openstack.notification.pairs"
+OTEL_OPENSTACK_NOTIFICATION_RULE_RESULTS = "otel_openstack.notification.rule.results"
 OTEL_OPENSTACK_PATCH_FAILURES = "otel_openstack.patch.failures"
 OTEL_OPENSTACK_QUEUE_LENGTH = "otel_openstack.queue.length"
 OTEL_OPENSTACK_STATSD_LINES_DROPPED = "otel_openstack.statsd.lines.dropped"
@@ -860,6 +862,30 @@ INSTRUMENTS: dict[str, Instrument] = {
         level="basic",
         boundaries=None,
         observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_NOTIFICATION_PAIRS: Instrument(
+        name=OTEL_OPENSTACK_NOTIFICATION_PAIRS,
+        kind="counter",
+        unit="{notification}",
+        description="Beginnings and ends of what notifications tell, by what became of them.",
+        attributes=("otel_openstack.notification.rule", "otel_openstack.notification.outcome"),
+        level="basic",
+        boundaries=None,
+        observable=False,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_NOTIFICATION_RULE_RESULTS: Instrument(
+        name=OTEL_OPENSTACK_NOTIFICATION_RULE_RESULTS,
+        kind="counter",
+        unit="{notification}",
+        description="Notifications that a rule was asked about, by what it answered; `matched` became an event.",
+        attributes=("otel_openstack.notification.rule", "otel_openstack.notification.outcome"),
+        level="basic",
+        boundaries=None,
+        observable=False,
         limit=2000,
         stability="development",
     ),

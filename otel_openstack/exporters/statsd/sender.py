@@ -191,7 +191,8 @@ class Sender:
         self._unconfirmed = Packet(b"", 0)
 
     def forget(self) -> None:
-        """Let go of a socket that a parent made."""
+        """Let go of a socket that a parent made, and of what it waited for."""
+        self._unconfirmed, self._healthy, self._patient = Packet(b"", 0), True, True
         known, self._socket = self._socket, None
         if known is not None:
             posix.close(known.detach())
