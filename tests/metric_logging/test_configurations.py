@@ -162,6 +162,20 @@ def test_lines_of_statsd_are_what_a_template_says(tmp_path):
     assert lines[lines.index("nova.compute.free.none:0|g") + 1] == "nova.compute.free.none:-3|g"
 
 
+def test_the_logging_conf_of_the_documentation(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "metric-logging.md").read_text()
+    configuration = page.partition("```ini\n")[2].partition("```")[0]
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as peer:
+        peer.bind(("127.0.0.1", 0))
+        configuration = configuration.replace("/var/log/nova/nova-compute.log", str(tmp_path / "nova.log"))
+        configuration = configuration.replace("127.0.0.1:8125", f"127.0.0.1:{peer.getsockname()[1]}")
+        _, log = run(tmp_path, configuration, exporter="otlp_file")
+        lines = [line for datagram in received(peer) for line in datagram.split("\n")]
+    assert lines.count("nova-compute.compute.builds.m1_tiny:1|c") == 7
+    assert any("compute.builds" in path.read_text() for path in (tmp_path / "otlp").glob("*.jsonl"))
+    assert "METRIC" not in log
+
+
 def test_records_become_points_and_events_of_otlp(tmp_path):
     configuration = ordinary(tmp_path, ",metrics", ",points,events") + DIVERTED.format(names="points,events") + OTLP
     trace, log = run(tmp_path, configuration, exporter="otlp_file")

@@ -7,6 +7,7 @@ import os
 import textwrap
 import threading
 from collections import Counter
+from pathlib import Path
 
 import pytest
 from opentelemetry import trace
@@ -272,6 +273,13 @@ def test_a_file_that_is_not_there_is_told(tmp_path):
     assert found == []
     assert "none.yaml" in problems[0]
     assert "novva.yaml" in problems[1]
+
+
+def test_the_rules_of_the_documentation_have_no_mistake(tmp_path):
+    page = (Path(__file__).parents[2] / "docs" / "notifications.md").read_text()
+    (tmp_path / "page.yaml").write_text(page.partition("```yaml\n")[2].partition("```")[0])
+    found, problems = rules.load([str(tmp_path / "page.yaml")])
+    assert ([rule.name for rule in found], problems) == (["volume"], [])
 
 
 def test_every_shipped_file_has_no_mistake():
