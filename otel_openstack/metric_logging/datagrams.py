@@ -20,7 +20,7 @@ from otel_openstack.metric_logging.formats import JSONFormatter
 from otel_openstack.metric_logging.records import MetricFilter
 from otel_openstack.runtime import originals, process, worker
 
-SHUTDOWN, OFF = "shutdown", "switched off"
+SHUTDOWN, OFF, HELD = "shutdown", "switched off", "not exporting"
 TURN = 0.25
 """Seconds of the export thread that the rate limit may take in one go."""
 OVERHEAD = 64
@@ -86,7 +86,7 @@ class DatagramHandler(logging.Handler):
         try:
             process.ensure()
             if not process.started():
-                books.drop(1, OFF)
+                books.drop(1, HELD)
                 return
             line = self.format(record)
             size = len(line) + OVERHEAD
@@ -129,7 +129,6 @@ class _Job:
         self._full: list[Packet] = []
         self._limiter = Limiter(config)
         self._sender = Sender(config, books.whole())
-        self._may_go = 0.0
 
     def in_child(self, config: Config) -> None:
         self._sender.forget()
@@ -143,7 +142,7 @@ class _Job:
             if not self._full:
                 self._pack(handler)
             while self._full:
-                if not self._may_send(self._full[0], until):
+                if not self._limiter.wait(len(self._full[0].payload), until):
                     if final:
                         self._give_up(handler)
                     return
@@ -170,16 +169,6 @@ class _Job:
         if not handler.lines:
             self._packets.finish()
         self._full += self._packets.take()
-
-    def _may_send(self, packet: Packet, until: float) -> bool:
-        now = originals.monotonic()
-        self._may_go = self._may_go or now + self._limiter.take(len(packet.payload), now)
-        if self._may_go > now:
-            if self._may_go > min(until, worker.cutoff()):
-                return False
-            originals.sleep(self._may_go - now)
-        self._may_go = 0.0
-        return True
 
     def _give_up(self, handler: DatagramHandler) -> None:
         while handler.lines:

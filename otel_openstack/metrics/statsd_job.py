@@ -18,7 +18,7 @@ from otel_openstack.exporters.statsd.series import Series
 from otel_openstack.metrics import points
 from otel_openstack.metrics.job import BREATH, TEMPORALITIES
 from otel_openstack.metrics.provider import PullReader
-from otel_openstack.runtime import originals, process, stop, worker
+from otel_openstack.runtime import originals, process, stop
 
 TURN = 0.25
 """Seconds of the export thread that the rate limit may take in one go: spans wait behind it."""
@@ -58,7 +58,6 @@ class StatsdJob:
         self._packets: list[Packet] = []
         self._limiter = Limiter(self._config)
         self._next_flush = 0.0
-        self._may_go = 0.0  # when the rate limit lets the next packet go; 0 if it was not asked yet
 
     def _in_child(self) -> None:
         if self._sender is not None:
@@ -108,7 +107,7 @@ class StatsdJob:
             if not self._packets:
                 self._packets = self._encode()
             while self._packets:
-                if not self._may_send(self._packets[0], until):
+                if not self._limiter.wait(len(self._packets[0].payload), until):
                     return False
                 self._destination().send(self._packets.pop(0))
             if not self._left:
@@ -125,17 +124,6 @@ class StatsdJob:
                 break
             self._left.pop().write(encoder)
         return encoder.packets.take()
-
-    def _may_send(self, packet: Packet, until: float) -> bool:
-        """Wait for the rate limit, if the time allows it."""
-        now = originals.monotonic()
-        self._may_go = self._may_go or now + self._limiter.take(len(packet.payload), now)
-        if self._may_go > now:
-            if self._may_go > min(until, worker.cutoff()):
-                return False
-            originals.sleep(self._may_go - now)
-        self._may_go = 0.0
-        return True
 
     def _give_up(self) -> None:
         """Count what the end of the process, or the rate limit, has left."""

@@ -36,10 +36,22 @@ class Limiter:
     def __init__(self, config: Config) -> None:
         self._packets = _Bucket(config.rate_limit_packets_per_second, 1)
         self._bytes = _Bucket(config.rate_limit_bytes_per_second, config.max_packet_size)
+        self._may_go = 0.0  # when the packet that was asked for last may go; 0 once it has gone
 
     def take(self, size: int, now: float) -> float:
         """Return in how many seconds a packet of `size` bytes may go."""
         return max(self._packets.take(1, now), self._bytes.take(size, now))
+
+    def wait(self, size: int, until: float) -> bool:
+        """Wait until a packet of `size` bytes may go; False if that is later than `until`, then ask for it again."""
+        now = monotonic()
+        self._may_go = self._may_go or now + self.take(size, now)
+        if self._may_go > now:
+            if self._may_go > min(until, worker.cutoff()):
+                return False
+            originals.sleep(self._may_go - now)
+        self._may_go = 0.0
+        return True
 
 
 class _Bucket:
