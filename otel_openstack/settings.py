@@ -219,7 +219,7 @@ class Settings:
     statsd_write_timeout: float = _option(1.0, _seconds, "How long a packet may wait for a peer that takes none.")
     statsd_max_streams: int = _option(100_000, _count, "Sets of attributes that are kept; points of further ones drop.")
     statsd_rate_limit_packets_per_second: int = _option(
-        1000, _count, "Packets a second at most, 0 for no limit; a flush that has more takes longer."
+        500, _count, "Packets a second at most, 0 for no limit; a flush that has more takes longer."
     )
     statsd_rate_limit_bytes_per_second: int = _option(0, _count, "Bytes a second at most, 0 for no limit.")
     statsd_names_default: str = _option(

@@ -50,7 +50,7 @@ class DatagramHandler(logging.Handler):
         packet_size: int = 1432,
         interval: float = 1.0,
         queue_bytes: int = 1024 * 1024,
-        packets_per_second: int = 1000,
+        packets_per_second: int = 500,
         only_metrics: bool = True,
     ) -> None:
         super().__init__()

@@ -4,6 +4,8 @@
 from __future__ import annotations
 
 import json
+import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
@@ -20,7 +22,7 @@ from opentelemetry.sdk.metrics.export import (
     Sum,
 )
 
-from otel_openstack.exporters.statsd import config
+from otel_openstack.exporters.statsd import config, naming
 from otel_openstack.exporters.statsd.aggregator import Aggregator
 from otel_openstack.exporters.statsd.books import Books
 from otel_openstack.exporters.statsd.config import Config
@@ -123,3 +125,20 @@ def test_the_table(case):
 
 def test_all_but_one_case_are_taken():
     assert len(CASES) == len(TABLE["cases"]) - 1
+
+
+def test_keys_and_defaults_are_the_exporters():
+    """Whatever its README says of a key that ours has too; where to and how is another matter."""
+    readme = (Path(__file__).parents[2] / "collector/exporter/statsdexporter/README.md").read_text("utf-8")
+    told = dict(re.findall(r"^\| `([\w:]+)` \|([^|]*)\|", readme, re.MULTILINE))
+    ours = asdict(Config())
+    shared = {key: default for key, default in told.items() if key.replace("::", "_") in ours and key != "endpoint"}
+    assert len(shared) == len(ours) - 1
+    for key, default in shared.items():
+        value = ours[key.replace("::", "_")]
+        if isinstance(value, tuple):
+            shown = f"`[{', '.join(naming.text(item) for item in value)}]`" if value else ""
+        else:
+            shown = f"`{naming.text(value)}`" if value not in ("", {}) else ""
+        seconds = {"`10s`": "`10`", "`1s`": "`1`", "`3m`": "`180`"}.get(default.strip(), default)
+        assert seconds.strip() == shown or key == "names::default", key

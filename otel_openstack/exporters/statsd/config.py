@@ -32,7 +32,7 @@ class Config:
     write_timeout: float = 1.0
     staleness: float = 180.0
     max_streams: int = 100_000
-    rate_limit_packets_per_second: int = 1000
+    rate_limit_packets_per_second: int = 500
     rate_limit_bytes_per_second: int = 0
     names_default: str = ""
     names_metrics: Mapping[str, str] = field(default_factory=dict)

@@ -30,7 +30,8 @@ GONE = (errno.ECONNREFUSED, errno.ECONNRESET, errno.EPIPE, errno.ENOTCONN)
 class Limiter:
     """Spaces packets: a bucket for their number and one for their bytes.
 
-    Each is filled by its rate and as large as a tenth of a second of it, so that a flush is no burst.
+    Each is filled by its rate and as large as a fiftieth of a second of it, so that a flush is no burst: Linux keeps
+    some 90 packets for a daemon that does not read just now, and what does not fit is lost without a word.
     """
 
     def __init__(self, config: Config) -> None:
@@ -57,7 +58,7 @@ class Limiter:
 class _Bucket:
     def __init__(self, rate: float, least: float) -> None:
         self._rate = rate
-        self._size = self._level = max(rate / 10, least)
+        self._size = self._level = max(rate / 50, least)
         self._at = 0.0
 
     def take(self, amount: float, now: float) -> float:
