@@ -12,7 +12,8 @@ from typing import Any
 from otel_openstack import settings
 from otel_openstack.notifications import rules
 from otel_openstack.notifications.observing import Observer
-from otel_openstack.patching import Patch
+from otel_openstack.patching import Patch, inventory
+from otel_openstack.patching.inventory import State
 from otel_openstack.runtime import notices, process
 from otel_openstack.tracing import events
 
@@ -50,6 +51,7 @@ def install() -> None:
     """Read the rules, and patch if there are any; mistakes are told, and the other rules hold."""
     files = settings.get().notification_rules
     if not files:
+        inventory.note(_patch.name, State.SKIPPED, "no notification rules are given")
         return
     found, problems = rules.load(files)
     for problem in problems:
@@ -59,6 +61,8 @@ def install() -> None:
     _hook.observer = Observer(found)
     if found:
         _patch.install()
+    else:
+        inventory.note(_patch.name, State.SKIPPED, "the notification rules hold none that can be used")
 
 
 def uninstall() -> None:

@@ -6,9 +6,13 @@ from __future__ import annotations
 import json
 import logging
 import logging.config
+import re
 import socket
 
+import hypothesis
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from otel_openstack import metric_logging, metrics
 from otel_openstack.metric_logging import METRIC, books, to_otlp
@@ -50,6 +54,10 @@ def handler():
 
 
 LOG = metric_logging.get_logger("probe")
+LINES = {
+    "etsy": r"[\w.\-]+:\d+(\.\d+)?\|(c|g|ms)",
+    "dogstatsd": r"[\w.\-]+:\d+(\.\d+)?\|(c|g|h|ms)(\|#[\w.\-]+:[\w./\-]+(,[\w.\-]+:[\w./\-]+)*)?",
+}
 
 
 def run(handler):
@@ -176,6 +184,26 @@ def test_attributes_run_no_code_of_the_service_and_hold_no_secret(kept):
 def test_arguments_that_cannot_be_used_are_errors(options):
     with pytest.raises(ValueError, match=next(iter(options)).replace("packet_size", "max_packet_size")[:6]):
         metric_logging.DatagramHandler(**options)
+
+
+@hypothesis.settings(deadline=None, max_examples=60)
+@given(
+    st.text(min_size=1, max_size=20),
+    st.one_of(st.integers(0, 2**60), st.floats(0, 1e300)),
+    st.sampled_from(["counter", "gauge", "histogram"]),
+    st.sampled_from(["", "s", "By"]),
+    st.dictionaries(st.text(max_size=10), st.one_of(st.text(max_size=10), st.integers(), st.booleans()), max_size=3),
+)
+def test_whatever_is_measured_is_one_line(name, value, kind, unit, attributes):
+    record = logging.makeLogRecord({"levelno": METRIC, "levelname": "METRIC"})
+    record.metric = metric_logging.Measurement(name, value, kind, unit, attributes)
+    assert "\n" not in metric_logging.JSONFormatter().format(record)
+    for flavor, formatter in (
+        ("etsy", metric_logging.StatsdFormatter),
+        ("dogstatsd", metric_logging.DogStatsdFormatter),
+    ):
+        line = formatter().format(record)
+        assert re.fullmatch(LINES[flavor], line), line
 
 
 def test_a_name_that_changes_its_kind_and_names_without_end(kept, telemetry, monkeypatch):

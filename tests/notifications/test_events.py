@@ -15,6 +15,7 @@ from opentelemetry import trace
 from otel_openstack import metrics, notifications, settings
 from otel_openstack.instrumentation import oslo_messaging_notifier
 from otel_openstack.notifications import pairs, rules
+from otel_openstack.patching import inventory
 from otel_openstack.testing import recording
 
 RULES = """
@@ -208,6 +209,7 @@ def test_without_rules_the_method_is_the_notifiers_own_and_undone_it_is_again(tm
     original = vars(Notifier)["_notify"]
     with recording(settings.Settings(strict=True)) as telemetry, telemetry.patched("oslo_messaging_notifier"):
         assert vars(Notifier)["_notify"] is original
+        assert "oslo_messaging.notifier.events: skipped (no notification rules are given)" in inventory.text()
     chosen = settings.Settings(strict=True, notification_rules=("nova",))
     with recording(chosen) as telemetry, telemetry.patched("oslo_messaging_notifier"):
         assert vars(Notifier)["_notify"] is not original
