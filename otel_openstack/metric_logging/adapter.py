@@ -68,10 +68,12 @@ class MetricAdapter(logging.LoggerAdapter):  # type: ignore[type-arg] # it has n
         if not target.isEnabledFor(METRIC):
             return
         try:
-            measured = Measurement(name, value, kind, unit, dict(attributes) if attributes else {})
-            if type(name) is not str or kind not in KINDS or not isfinite(value) or (value < 0 and kind == "counter"):
+            number = int(value) if isinstance(value, int) else float(value)  # of flags and of other libraries' numbers
+            plain = type(name) is str and type(unit) is str and not isinstance(value, str | bytes)
+            if not plain or kind not in KINDS or not isfinite(number) or (number < 0 and kind == "counter"):
                 books.drop(1, NOT_A_MEASUREMENT)
                 return
+            measured = Measurement(name, number, kind, unit, dict(attributes) if attributes else {})
             extra: dict[str, Any] = {}
             if self._adapter is not None:
                 extra.update(self._adapter.process(measured, {})[1].get("extra") or {})

@@ -19,6 +19,7 @@ from otel_openstack.metric_logging.records import Measurement, Value, measuremen
 MOST_NAMES = 4096
 PLAIN = frozenset({str, int, float, bool})
 TEMPLATE = "{service.name}.{metric}.{attributes}"
+_encode = json.JSONEncoder(separators=(",", ":"), check_circular=False, allow_nan=False).encode
 CONTEXT = ("request_id", "global_request_id", "project_id", "user_id", "domain_id")
 
 
@@ -51,7 +52,7 @@ class JSONFormatter(logging.Formatter):
         else:
             told["message"] = scrub.text(record.getMessage())
         told |= _request()
-        return json.dumps(told, separators=(",", ":"), default=str, allow_nan=False)
+        return _encode(told)
 
 
 def _request() -> dict[str, str]:

@@ -8,6 +8,7 @@ import logging
 import logging.config
 import re
 import socket
+from decimal import Decimal
 
 import hypothesis
 import pytest
@@ -87,13 +88,34 @@ def test_a_record_says_where_it_was_logged_and_reads_well(kept):
 
 @pytest.mark.parametrize(
     "arguments",
-    [("n", "2"), ("n", None), ("n", float("nan")), ("n", -1), ("n", 1, "timer"), ("n", 1, "counter", "", 7), ("n", [])],
+    [
+        ("n", "2"),
+        ("n", None),
+        ("n", float("nan")),
+        ("n", -1),
+        ("n", 1, "timer"),
+        ("n", 1, "counter", "", 7),
+        ("n", []),
+        (7, 1),
+        ("n", 1, "gauge", 5),
+    ],
 )
 def test_what_is_no_measurement_is_counted_and_never_raises(kept, arguments):
     before = drops("not a measurement")
     LOG.metric(*arguments)
     assert kept.records == []
     assert drops("not a measurement") == before + 1
+
+
+def test_flags_and_numbers_of_other_libraries_are_numbers(kept):
+    class Real(float):
+        def __repr__(self):
+            return "Real()"
+
+    lines = [
+        metric_logging.StatsdFormatter("{metric}").format(measured(kept, "m", v)) for v in (True, Real(1.5), Decimal(2))
+    ]
+    assert lines == ["m:1|c", "m:1.5|c", "m:2|c"]
 
 
 def test_below_the_level_nothing_is_looked_at(kept):
