@@ -25,6 +25,7 @@ COMMAND = Path(sys.executable).parent / "otel-openstack"
 def check(tmp_path, shop, file):
     """Check entries; return the exit status and the lines, without those of what leads up to them."""
     site = tmp_path / "site"
+    (tmp_path / "stray.py").write_text("def f(): pass\n")  # in the working directory
     (site / "shop" / "ends.py").write_text("import os\nos._exit(0)\n")
     (site / "shop" / "leaves.py").write_text(
         "import sys, threading, time\nthreading.Thread(target=time.sleep, args=(99,)).start()\nsys.exit(3)\n"
@@ -66,6 +67,7 @@ NOT = (
     ("shop.manger.Manager.build", "missing", "shop has no manger in this release; near: manager"),
     ("shop.manager.Manager", "not patchable", "Manager is a class: name one of its methods, such as Manager.__init__"),
     ("nowhere.at.f", "missing", "there is no module nowhere here: run this with the Python that the service runs with"),
+    ("stray.f", "missing", "there is no module stray here: run this with the Python that the service runs with"),
     ("shop.broken.f", BROKEN, "shop.broken: RuntimeError: not here"),
     ("shop.ends.f", BROKEN, "its import ends the interpreter, or does not end"),
     ("shop.leaves.f", BROKEN, "shop.leaves: SystemExit: 3"),
@@ -78,7 +80,7 @@ def test_what_is_missing_or_cannot_be_patched(check):
     assert status == 1
     for number, (line, (target, state, reason)) in enumerate(zip(lines, NOT, strict=True), 4):
         assert line == f"  {state:18}  {number}: {target}: {reason}"
-    assert last == "  0 of 8 can be measured, 8 to look at"
+    assert last == "  0 of 9 can be measured, 9 to look at"
 
 
 def test_what_is_not_reached_is_said(check):
