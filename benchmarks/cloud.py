@@ -1,7 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
 """The minimal cloud without the distribution, with it, and with the peers: CPU seconds of all services per server.
 
-    python benchmarks/cloud.py DIRECTORY VENV CREATES [MINUTES]      prints a JSON object; stops early at MINUTES
+    python benchmarks/cloud.py DIRECTORY VENV CREATES [MINUTES]      prints a JSON object
+
+After MINUTES of creates no other round begins.
 
 The clouds run side by side and take turns: one creates, uses and deletes a server while the others idle, so a busy
 machine makes all alike. CPU is that of every process of every OpenStack service (their ended children included), from
@@ -103,7 +105,6 @@ def _telemetry(sink: Sink, name: str) -> dict[str, str]:
 
 def measure(directory: Path, venv: Path, creates: int, minutes: float = 24 * 60) -> dict[str, Any]:
     """Run the clouds; returns variant -> a row for each create, and what came of each."""
-    end = time.monotonic() + minutes * 60
     directory.mkdir(parents=True, exist_ok=True)
     started: dict[str, Cloud] = {}
     rows: dict[str, Any] = {}
@@ -121,6 +122,7 @@ def measure(directory: Path, venv: Path, creates: int, minutes: float = 24 * 60)
                 else:
                     rows[name] = []
             time.sleep(SETTLE)
+            end = time.monotonic() + minutes * 60
             for number in range(creates):
                 if time.monotonic() > end:
                     break

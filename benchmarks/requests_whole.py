@@ -125,8 +125,11 @@ def _row(child: Child, sink: Sink, app: str, *, failed: bool) -> dict[str, Any]:
     }
 
 
-def count(app: str, names: list[str], python: str = sys.executable) -> dict[str, dict[str, float]]:
-    """Return variant -> instructions of one request where it is served, and of its share in one export."""
+def count(app: str, names: list[str], python: str = sys.executable, *, misses: bool = False) -> dict[str, Any]:
+    """Return variant -> instructions of one request where it is served, and of its share in one export.
+
+    With `misses`: what was not in a cache of 1 MiB instead.
+    """
     found: dict[str, dict[str, float]] = {}
     if callgrind.missing():
         return found
@@ -139,6 +142,7 @@ def count(app: str, names: list[str], python: str = sys.executable) -> dict[str,
                 python,
                 environment(BY_NAME[name], sink) | SELDOM,
                 f"run {COUNT_OF}\ncount {COUNT_OF}\n",
+                misses=misses,
             )
             found[name] = {part: total / COUNT_OF for part, total in counted.items()}
     return found

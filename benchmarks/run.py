@@ -6,7 +6,7 @@
     python benchmarks/run.py GROUP...           only these groups; the other results stay as they are
     python benchmarks/run.py --cloud VENV [cloud]   the minimal cloud too (or alone), from a venv that has OpenStack
 
-Groups: micro, instructions, request, request-instructions, series, spans, failing, startup, cloud.
+Groups: micro, instructions, request, request-instructions, request-misses, series, spans, failing, startup, cloud.
 """
 
 from __future__ import annotations
@@ -94,6 +94,10 @@ def request_instructions(effort: Effort) -> Any:
     return requests_whole.count("plain", effort.counted)
 
 
+def request_misses(effort: Effort) -> Any:
+    return requests_whole.count("plain", effort.counted[:4], misses=True)
+
+
 def series(effort: Effort) -> Any:
     return list(scaling.series(effort.sizes))
 
@@ -128,6 +132,7 @@ GROUPS: dict[str, Callable[[Effort], Any]] = {
     "instructions": instructions,
     "request": request,
     "request-instructions": request_instructions,
+    "request-misses": request_misses,
     "series": series,
     "spans": spans,
     "failing": failures,

@@ -29,7 +29,7 @@ def scheduler_queue_receive(*args: Any, **kwargs: Any) -> Labelled:
 def process_stack(*args: Any, **kwargs: Any) -> Labelled:
     """Return resource, action and verb, of `_process_stack(self, request, action, ...)`."""
     environ = args[1].environ
-    matched = environ["wsgiorg.routing_args"][1]
+    matched = environ.get("wsgiorg.routing_args", ((), {}))[1]  # a list of versions is matched by nothing
     words = [word for word in environ["PATH_INFO"].split("/") if word]
     if words and words[0] == matched.get("project_id"):
         words.pop(0)

@@ -113,7 +113,9 @@ def _choice(bounds: tuple[float, ...], low: int, high: int, indent: str) -> Iter
         return
     if low == 0 or bounds[low - 1] < 0.0:
         yield f"{indent}if value < 0.0: return"
-    if low == len(bounds):  # what is not a number is on no side of a bound, so it gets here as well
+    if (
+        low == len(bounds) or bounds[low] == inf
+    ):  # what is not a number is on no side of a bound, so it gets here as well
         yield f"{indent}if not value <= {sys.float_info.max!r}: return"
     yield f"{indent}cell[{FIRST_BUCKET + low}] += 1"
 

@@ -2,8 +2,8 @@
 """Labels of Tach: those that a helper makes of a call's arguments, and `{%TX_ID%}`, the number of a transaction.
 
 A helper is the operator's own code. It is loaded at the first call, from a file that nobody else can write; what it
-raises costs that call its label, and after some failures it is not asked any more. It may return other arguments than
-it was given: Tach called with those; here a call stays as it is.
+raises costs that call its label, and is said once. It may work for most calls and not for some, as Tach's own did, so
+it is asked again. It may return other arguments than it was given: Tach called with those; here a call stays as it is.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from types import ModuleType
 from typing import Any
 
 from otel_openstack.patch_files import trust
-from otel_openstack.patching.guard import guard
+from otel_openstack.runtime import notices
 
 LABEL = "tach.label"
 TRANSACTION = "{%TX_ID%}"
@@ -89,18 +89,24 @@ class Transactions:
         return self._current.get()
 
 
+def _complain(helper: Helper, section: str, error: Exception) -> None:
+    what = f"app helper {helper.function}, {helper.where}, failed"
+    notices.say("warning", f"{what}; such a call is counted as {section}: {str(error)!r} ({type(error).__name__})")
+
+
 def labelled(
     section: str, helper: Helper | None, transactions: Transactions, *, bump: bool
 ) -> tuple[Callable[..., str], Callable[..., str]]:
     """Return two functions of a call's arguments: its label for metrics, and that for an event, with the number."""
-    watch = guard(f"app helper, {helper.where if helper is not None else 'none'}")
+    failures = itertools.count()
 
     def label(*args: Any, **kwargs: Any) -> str:
-        if helper is not None and watch.on:
+        if helper is not None:
             try:
                 return helper.label(*args, **kwargs)
             except Exception as error:
-                watch.failed(helper.function, error)
+                if next(failures) == 0:
+                    _complain(helper, section, error)
         return section
 
     def told(*args: Any, **kwargs: Any) -> str:

@@ -78,8 +78,9 @@ def test_a_tach_file_times_the_build_of_a_server(
     assert received["nova.compute.build_and_run_instance"][0] == 1
     assert received["nova.compute.terminate_instance"][0] == 1
     asked = counted("nova-api", "nova.api.openstack.api")
-    assert asked["nova.api.servers.create.POST"][0] == 1
-    assert asked["nova.api.servers.delete.DELETE"][0] == 1
+    assert asked["nova.api.servers.create.POST"][0] >= 1  # one that the client gets wrong on purpose, too
+    assert asked["nova.api.servers.delete.DELETE"][0] >= 1
+    assert "nova.api.openstack.api" not in asked  # the helper has a label for every request
 
 
 @pytest.mark.parametrize(
@@ -105,6 +106,6 @@ def test_presets_measure(
 def test_what_is_gone_is_one_line_in_the_log_of_each_process(run: Run) -> None:
     for service in ("nova-compute", "nova-conductor", "nova-scheduler"):
         log = (run.directory / "log-deep" / f"{service}.log").read_text()
-        lines = [line for line in log.splitlines() if GONE in line and "WARNING" in line]
+        lines = [line for line in log.splitlines() if GONE in line and "otel-openstack: patch file " in line]
         assert len(lines) == 1, (service, lines)
         assert "left out: nova.rpc has no amqp in this release" in lines[0]

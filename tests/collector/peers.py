@@ -202,6 +202,7 @@ class EtsyStatsd:
         self.port, self.management = free_port(), free_port()
         self.file = directory / "flushes.jsonl"
         self.process = None
+        self.at, self.counted, self.flushed = 0, Counter(), {"gauges": {}}
 
     @staticmethod
     def install():
@@ -230,15 +231,23 @@ class EtsyStatsd:
     def __exit__(self, *exc):
         self.stop()
 
-    def flushes(self):
-        return [json.loads(line) for line in text(self.file).splitlines()]
+    def read(self):
+        """Read what was flushed since the last time: a flush names every counter there ever was."""
+        if self.file.exists():
+            with self.file.open() as lines:
+                lines.seek(self.at)
+                while (line := lines.readline()).endswith("\n"):
+                    self.at = lines.tell()
+                    self.flushed = json.loads(line)
+                    self.counted.update({name: value for name, value in self.flushed["counters"].items() if value})
 
     def counter(self, name):
-        return sum(flush["counters"].get(name, 0) for flush in self.flushes())
+        self.read()
+        return self.counted[name]
 
     def gauge(self, name):
-        flushes = self.flushes()
-        return flushes[-1]["gauges"].get(name) if flushes else None
+        self.read()
+        return self.flushed["gauges"].get(name)
 
 
 @dataclass

@@ -11,6 +11,9 @@ import signal
 import subprocess
 import sys
 import threading
+from bisect import bisect_left
+from math import inf, nan, nextafter
+from sys import float_info
 
 import pytest
 
@@ -219,3 +222,30 @@ def test_a_child_can_make_series_although_the_parent_was_making_one():
     with instrument._lock:
         assert in_a_child(lambda: instrument.add(1, "new") or only("test.calls").value) == 1
     assert process.pid() == os.getpid()
+
+
+EDGES = (
+    (),
+    (0.0,),
+    (-5.0, -1.0, 0.0, 2.0),
+    (-5.0, 5.0),
+    (1.0, inf),
+    (0.005, 0.01, 0.025),
+    tuple(map(float, range(40))),
+)
+
+
+@pytest.mark.parametrize("bounds", EDGES)
+def test_every_value_is_in_the_bucket_that_a_search_finds(bounds):
+    kind = cells.KINDS["histogram"]
+    given = [nan, inf, -inf, -0.5, 0.0, 0.3, 7.0, 1e300, float_info.max, *bounds]
+    given += [nextafter(bound, side) for bound in bounds for side in (-inf, inf)]
+    for value in given:
+        placed = [*cells.SENTINELS, *bounds]
+        cell = kind.empty(placed)
+        kind.recorder(cell, placed)(value)
+        wanted = kind.empty(placed)
+        if 0.0 <= value < inf:
+            wanted[: cells.FIRST_BUCKET] = [value] * cells.FIRST_BUCKET
+            wanted[cells.FIRST_BUCKET + bisect_left(bounds, value)] = 1
+        assert cell == wanted, value

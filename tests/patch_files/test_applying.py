@@ -175,6 +175,17 @@ def test_names_that_modules_copy_are_reached_when_they_are_copied_afterwards(tel
     assert points(telemetry) == [({}, 1)]
 
 
+def test_all_that_wait_for_one_module_are_applied(telemetry, shop, file):
+    names = ("build", "make", "size", "steps")
+    targets = [f"shop.manager.Manager.{name}" for name in names]
+    entries_of_file = "".join(f"  - {{target: {target}, time: shop.build.duration}}\n" for target in targets)
+    patch_files.install([file(INSTRUMENTS + entries_of_file)])
+    manager = shop().Manager
+    assert [entries()[target].state for target in targets] == [State.ACTIVE] * len(targets)
+    manager().build(None, 1), manager.make("x"), manager.size("x"), list(manager().steps(1))
+    assert points(telemetry) == [({}, len(names))]
+
+
 def test_nothing_is_imported_and_a_module_that_never_comes_is_waited_for(telemetry, shop, file):
     import sys
 

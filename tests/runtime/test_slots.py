@@ -66,3 +66,11 @@ def test_a_process_below_a_worker_is_numbered_below_it():
     finally:
         os.waitpid(pid, 0)
         _end(first)
+
+
+def test_a_system_that_has_no_such_names_leaves_a_worker_without_a_number(monkeypatch):
+    def refuse(path):
+        raise OSError(path)
+
+    monkeypatch.setattr(slots.os, "stat", refuse)
+    assert slots._take(os.getpid()) == (None, 0)

@@ -5,12 +5,14 @@ from time import time_ns
 import pytest
 from opentelemetry import context as context_api
 from opentelemetry import propagate, trace
-from opentelemetry.sdk.trace.sampling import ALWAYS_OFF
+from opentelemetry.sdk.trace.sampling import ALWAYS_OFF, ALWAYS_ON, ParentBased
 from opentelemetry.trace import SpanKind
 
 from otel_openstack import settings, tracing
+from otel_openstack.exporters.accounting import account
 from otel_openstack.testing import recording
 from otel_openstack.tracing import background
+from otel_openstack.tracing.queue import Nowhere
 
 HEADERS = {"traceparent": "00-000000000000000000000000000000ab-00000000000000cd-01"}
 
@@ -226,3 +228,29 @@ def test_a_root_that_was_captured_for_a_task_is_kept(telemetry):
     operation.finish()
     captured.run(late_work)
     assert telemetry.span("task late_work").parent == telemetry.span("turn").span_id
+
+
+@pytest.mark.parametrize(
+    ("sampler", "queue", "events", "asked"),
+    [
+        (ALWAYS_ON, None, False, True),
+        (ALWAYS_OFF, None, False, False),
+        (ALWAYS_OFF, None, True, True),
+        (ALWAYS_ON, Nowhere(account("traces"), 0, int), False, False),
+        (ALWAYS_ON, Nowhere(account("traces"), 0, int), True, True),
+    ],
+)
+def test_a_root_is_described_only_if_somebody_reads_it(monkeypatch, sampler, queue, events, asked):
+    with recording(settings.Settings(strict=True, request_events=events)):
+        monkeypatch.setattr(trace, "_TRACER_PROVIDER", tracing.TracerProvider(ParentBased(sampler), queue=queue))
+        calls = []
+        operation = tracing.root("t", "x", SpanKind.SERVER, describe=lambda: calls.append(1) or {"a": 1})
+        child = tracing.child("t", "y", SpanKind.CLIENT, {"b": 2})
+        carrier = {}
+        child.carrier_inject(carrier)
+        child.finish()
+        operation.finish(attributes={"c": 3})
+        assert (bool(calls), operation.described) == (asked, asked)
+        assert carrier["traceparent"].endswith("-03" if sampler is ALWAYS_ON else "-02")
+        if sampler is ALWAYS_ON and queue is None:
+            assert operation.span.attributes == {"a": 1, "c": 3}
