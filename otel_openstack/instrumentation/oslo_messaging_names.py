@@ -34,11 +34,19 @@ BROKERS = {"rabbit": "rabbitmq", "kombu": "rabbitmq", "amqp": "amqp", "kafka": "
 
 # Of the request context that travels with a message, and the span attributes they become: never names, never tokens.
 IDENTITY = (
-    ("openstack.request_id", ("request_id",)),
-    ("openstack.global_request_id", ("global_request_id",)),
-    ("openstack.project_id", ("project_id", "project")),
-    ("openstack.user_id", ("user_id", "user")),
-    ("openstack.domain_id", ("domain_id", "domain", "project_domain", "user_domain")),
+    ("request_id", "openstack.request_id"),
+    ("global_request_id", "openstack.global_request_id"),
+    ("project_id", "openstack.project_id"),
+    ("user_id", "openstack.user_id"),
+    ("domain", "openstack.domain_id"),
+)
+# Where else it may be, the first one counts: oslo.context's own names, services' own.
+OTHERWISE = (
+    ("user", "openstack.user_id"),
+    ("project", "openstack.project_id"),
+    ("domain_id", "openstack.domain_id"),
+    ("project_domain", "openstack.domain_id"),
+    ("user_domain", "openstack.domain_id"),
 )
 INSTANCE = "openstack.instance_id"
 
@@ -127,25 +135,30 @@ def _system(transport: object) -> str:
 def identity(context: Mapping[str, Any]) -> dict[str, str]:
     """Return the span attributes that a request context on the wire tells."""
     found = {}
-    for attribute, keys in IDENTITY:
-        for key in keys:
-            value = context.get(key)
-            if isinstance(value, str) and value:
-                found[attribute] = value[:_LONGEST]
-                break
+    for key, attribute in IDENTITY:
+        value = context.get(key)
+        if isinstance(value, str):
+            found[attribute] = value[:_LONGEST]
+    if len(found) < len(IDENTITY):
+        for key, attribute in OTHERWISE:
+            if key in context and attribute not in found and isinstance(context[key], str):
+                found[attribute] = context[key][:_LONGEST]
     return found
 
 
 def told(message: tuple[Any, Any]) -> dict[str, str]:
     """Return whom a message is for, by its request context and its arguments."""
     context, arguments = message
-    return {**identity(context), **instance(arguments)} if isinstance(context, dict) else {}
-
-
-def instance(arguments: Any) -> dict[str, str]:
-    """Return which server a message is about, where one of nova's methods is called with it."""
-    if not isinstance(arguments, dict):
+    if not isinstance(context, dict):
         return {}
+    found = identity(context)
+    if isinstance(arguments, dict) and ("instance" in arguments or "instance_uuid" in arguments):
+        found.update(instance(arguments))
+    return found
+
+
+def instance(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return which server a message is about, where one of nova's methods is called with it."""
     given = arguments.get("instance")
     if isinstance(given, dict):  # a versioned object on the wire
         data = given.get("nova_object.data")

@@ -220,12 +220,12 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line("markers", "telemetry(**options): options of otel-openstack for the fixture `telemetry`")
 
 
-@pytest.hookimpl(wrapper=True)
-def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+@pytest.hookimpl(hookwrapper=True)  # which every pytest knows: this is loaded wherever we are installed
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, Any, None]:
     """Show what was recorded where a test with the fixture fails."""
-    made = yield
+    outcome = yield
     seen = getattr(item, "funcargs", {}).get("telemetry")
-    if made.when == "call" and made.failed and isinstance(seen, Telemetry):
-        with suppress(Exception):  # the test has failed of its own
+    with suppress(Exception):  # the test has failed of its own
+        made = outcome.get_result()
+        if made.when == "call" and made.failed and isinstance(seen, Telemetry):
             made.sections.append(("Recorded telemetry", seen.show()))
-    return made
