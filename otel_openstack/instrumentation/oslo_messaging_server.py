@@ -124,9 +124,9 @@ class Process:
             message.ctxt = names.stripped(context, carrier)
         describe = functools.partial(_attributes, service, server, body, context)
         serving = Serving(service)
-        operation = tracing.root(names.SCOPE, service.span, service.kind, None, carrier, describe=describe)
-        serving.operation = operation
+        serving.operation = tracing.root(names.SCOPE, service.span, service.kind, None, carrier, describe=describe)
         try:
+            operation = serving.operation
             totals = operation.totals
             totals.queue_wait, totals.asked = wait, (names.told, (context, body.get("args")))
             service.waited(wait)
@@ -134,7 +134,7 @@ class Process:
             setattr(message, SERVING, serving)
             return serving
         except BaseException:
-            operation.let_go()
+            serving.operation.let_go()
             raise
 
     def finish(self, serving: Serving, result: Any, error: BaseException | None) -> None:

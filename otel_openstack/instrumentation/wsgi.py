@@ -359,7 +359,7 @@ class Exchange:
                 raise
             finally:  # whatever failed, it is active no more
                 environ.pop(FLAG, None)
-                if self._born == process.start_time_unix_nano():  # else what it was added to is forgotten
+                if self._born == process.entered():  # else what it was added to is forgotten
                     self._active(-1)
         except Exception as failure:
             _watch.failed("finish", failure)

@@ -30,7 +30,7 @@ ENTRY = 0
 ATOMIC = frozenset({"_reset", "let_go", "start_time_unix_nano", "_recognise"})
 # As little: taking a request off an environ, and out of the gauge through a function that was bound at its begin.
 ATOMIC_LINES = frozenset({"environ.pop(FLAG, None)", "self._active(-1)"})
-ATOMIC_CONDITION = "if self._born == process.start_time_unix_nano()"
+ATOMIC_CONDITION = "if self._born == process.entered()"
 
 
 class Point(NamedTuple):
