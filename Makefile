@@ -25,7 +25,7 @@ CLOUD := $(PYTHON) examples/minicloud
 # Debian's python3 comes without ensurepip, others with it.
 VENV_PACKAGE := $(shell $(PYTHON) -c 'import ensurepip' 2>/dev/null || echo python3-venv)
 TEST_PACKAGES := rabbitmq-server mariadb-server memcached prometheus chromium chromium-driver valgrind openssl qemu-utils sudo \
-	lintian mmdebstrap systemd-container iproute2 apache2-bin libapache2-mod-wsgi-py3 \
+	lintian mmdebstrap systemd-container buildah busybox-static iproute2 apache2-bin libapache2-mod-wsgi-py3 \
 	$(VENV_PACKAGE)
 PIP := -m pip install --quiet --no-input --disable-pip-version-check
 

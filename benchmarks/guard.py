@@ -28,6 +28,8 @@ GUARDED = {
     "micro_metrics": (
         "histogram, bound",
         "histogram, three attributes",
+        "histogram, by project",
+        "histogram, by the project of the request",
         "histogram, disabled",
         "counter, bound",
         "counter, three attributes",

@@ -47,6 +47,25 @@ def ours_dynamic(kind: str) -> Made:
     return Made(f"f({VALUES[kind]}, a, b, c)", {"f": made.record, **DYNAMIC}, _ours_found(made))
 
 
+def ours_by_project(*, told: bool) -> Made:
+    """With the project that the hook tells, or that has to be asked for (of a developer's instrument)."""
+    from opentelemetry.trace import SpanKind
+
+    from otel_openstack import dimensions, settings, tracing
+    from otel_openstack.metrics import instruments
+    from otel_openstack.semconv.model import Instrument
+
+    settings.use(settings.Settings(metric_dimensions={"project": "top:20"}))
+    of = ("openstack.project_id",)
+    model = Instrument("bench", "histogram", "s", "", KEYS, "basic", BOUNDARIES, False, 2000, "development", of)
+    made = instruments.CLASSES["histogram"](model)
+    if told:
+        return Made("f(0.042, a, b, c, p)", {"f": made.record, **DYNAMIC, "p": "p1"}, _ours_found(made))
+    tracing.root("bench", "GET", SpanKind.SERVER)
+    dimensions.add(project="p1", user="u1", request="req-1")
+    return Made("f(0.042, a, b, c)", {"f": made.record, **DYNAMIC}, _ours_found(made))
+
+
 def ours_disabled() -> Made:
     return Made("f(0.042)", {"f": instrument("histogram", "deep").bind(*LABELS)})
 
@@ -171,6 +190,8 @@ CASES: Cases = {
         "prometheus_client": lambda: prometheus_dynamic("Histogram", "observe", "_count"),
         "statsd": lambda: statsd("timing", "f(f'bench.{a}.{b}.{c}', 42)"),
     },
+    "histogram, by project": {"nothing": nothing, "ours": lambda: ours_by_project(told=True)},
+    "histogram, by the project of the request": {"nothing": nothing, "ours": lambda: ours_by_project(told=False)},
     "histogram, disabled": {"nothing": nothing, "ours": ours_disabled, "otel sdk": sdk_disabled},
     "counter, bound": {
         "nothing": nothing,

@@ -18,7 +18,21 @@ from names import ROOT, Names, UnknownNameError, generator
 
 DASHBOARDS = tuple(module.DASHBOARD for module in (api, rpc, database, runtime, pools, host, telemetry))
 # Metrics of the registry that no dashboard shows, with the reason.
-NOT_SHOWN: dict[str, str] = {}
+# Only where an option, a logging.conf or rules of notifications ask for it; the end of a process says what it lost.
+STATSD, LOGGED, RULES = (
+    "only with statsd from the process",
+    "only with METRIC logging",
+    "only with rules of notifications",
+)
+NOT_SHOWN: dict[str, str] = {
+    "otel_openstack.statsd.lines.sent": STATSD,
+    "otel_openstack.statsd.lines.dropped": STATSD,
+    "otel_openstack.statsd.points.dropped": STATSD,
+    "otel_openstack.metric_log.sent": LOGGED,
+    "otel_openstack.metric_log.dropped": LOGGED,
+    "otel_openstack.notification.rule.results": RULES,
+    "otel_openstack.notification.pairs": RULES,
+}
 
 
 def files(names: Names) -> dict[str, str]:

@@ -12,9 +12,12 @@ import sys
 
 try:
     from otel_openstack import distro
+    from otel_openstack.runtime import interpreters
 
     active = distro.start()
     """Whether this process is measured."""
+    if active and "uwsgi" in sys.modules:  # which may import this in its first interpreter alone
+        interpreters.look_for_others()
 except Exception as error:  # OpenTelemetry's own modules raise at their import where OTEL_PROPAGATORS is misspelt
     active = False
     sys.stderr.write(f"otel-openstack: error: could not start, this process is not measured: {error!r}\n")

@@ -8,8 +8,10 @@ way from a choice to an exporter.
 
 from __future__ import annotations
 
+import contextlib
+import logging
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -147,7 +149,8 @@ def _from_file(path: str, environ: Mapping[str, str]) -> tuple[Plan, Mapping[str
     from opentelemetry.configuration._resource import create_resource
     from opentelemetry.configuration.models import SpanLimits as SpanLimitsConfig
 
-    config = load_config_file(path)
+    with _unheard("opentelemetry.configuration"):  # it logs what it raises, with a stack trace
+        config = load_config_file(path)
     section = _section(config)
     exporters = {key: value for key, value in environ.items() if not key.startswith(("OTEL_EXPORTER_", "OTEL_TRACES_"))}
     exporters |= {"OTEL_TRACES_EXPORTER": "none", "OTEL_METRICS_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
@@ -172,6 +175,22 @@ def _from_file(path: str, environ: Mapping[str, str]) -> tuple[Plan, Mapping[str
     if config.logger_provider is not None:
         _translate_processors(config.logger_provider.processors, exporters, None, signal="LOGS")
     return plan, section
+
+
+@contextlib.contextmanager
+def _unheard(name: str) -> Iterator[None]:
+    logger = logging.getLogger(name)
+    before, logger.disabled = logger.disabled, True
+    children = [child for child in logging.root.manager.loggerDict if child.startswith(f"{name}.")]
+    quiet = [child for child in map(logging.getLogger, children) if not child.disabled]
+    for child in quiet:
+        child.disabled = True
+    try:
+        yield
+    finally:
+        logger.disabled = before
+        for child in quiet:
+            child.disabled = False
 
 
 def _section(config: Any) -> Mapping[str, Any]:

@@ -29,7 +29,7 @@ REQUIRED = {
     "event": {"id", "name", "brief", "stability"},
 }
 ANNOTATIONS = {
-    "metric": {"level", "boundaries", "series_limit", "observable", "blueprint"},
+    "metric": {"level", "boundaries", "series_limit", "observable", "blueprint", "dimensions"},
     "span": {"level"},
     "event": {"level"},
     "attribute_group": set[str](),
@@ -44,11 +44,15 @@ STABILITIES = ("stable", "release_candidate", "development")
 SPAN_KINDS = {"client", "server", "producer", "consumer", "internal"}
 UNIT = re.compile(r"s|By|1|\{[a-z_]+\}")
 NAME = re.compile(r"[a-z][a-z0-9_]*(\.[a-z][a-z0-9_]*)*")
+DIMENSIONS = {"project": "openstack.project_id", "domain": "openstack.domain_id"}
+"""What may go on metrics, of all that is known of a request: ids of users, servers and requests never."""
 ROWS = range(1, 43)
 SERIES = 2000
 """Default limit of series: the conventions' advice."""
 MOST_BYTES = 4 * 2**20
 DEEPEST = 32
+MOST_VALUES = 100_000
+"""With aliases written out: what stands in a message of ours may be one of them."""
 
 
 class RegistryError(Exception):
@@ -98,21 +102,29 @@ def groups_of(path: str) -> Iterator[Group]:
 
 def parse(path: str) -> Table:
     """Read a YAML file whose outermost form is a mapping. A key that is given twice is refused."""
-    import yaml  # for those who have such a file only: it costs a process 10 ms
-
     name = os.path.basename(path)
     try:
         with open(path, encoding="utf-8") as stream:
             text = stream.read(MOST_BYTES + 1)
-        if len(text) > MOST_BYTES:
-            raise RegistryError(f"{name}: more than {MOST_BYTES} characters")
+    except (OSError, ValueError) as error:
+        raise RegistryError(f"{name}: {error}") from error
+    return parse_text(name, text)
+
+
+def parse_text(name: str, text: str) -> Table:
+    """Read YAML as `parse` does; `name` stands in errors."""
+    import yaml  # for those who have such a file only: it costs a process 10 ms
+
+    if len(text) > MOST_BYTES:
+        raise RegistryError(f"{name}: more than {MOST_BYTES} characters")
+    try:
         loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
         node = yaml.compose(text, Loader=loader)
         data = _Builder(name, yaml).value(node, 0) if node is not None else None
     except yaml.MarkedYAMLError as error:
         line = f":{error.problem_mark.line + 1}" if error.problem_mark else ""
         raise RegistryError(f"{name}{line}: {error.problem or error}") from error
-    except (OSError, ValueError, yaml.YAMLError, RecursionError) as error:
+    except (ValueError, yaml.YAMLError, RecursionError) as error:
         raise RegistryError(f"{name}: {error}") from error
     if not isinstance(data, Table):
         raise RegistryError(f"{name}: not a mapping")
@@ -126,13 +138,22 @@ class _Builder:
         self._file = file
         self._yaml = yaml
         self._made: dict[int, Any] = {}
+        self._sizes: dict[int, int] = {}
 
     def value(self, node: Any, depth: int) -> Any:
         if id(node) not in self._made:
             if depth > DEEPEST:
                 raise RegistryError(f"{self._file}:{node.start_mark.line + 1}: nested more than {DEEPEST} deep")
             self._made[id(node)] = self._new(node, depth)
+            self._weigh(node)
         return self._made[id(node)]
+
+    def _weigh(self, node: Any) -> None:
+        inside = [] if isinstance(node, self._yaml.ScalarNode) else node.value
+        parts = [part for item in inside for part in (item if isinstance(item, tuple) else (item,))]
+        size = self._sizes[id(node)] = 1 + sum(self._sizes.get(id(part), 1) for part in parts)
+        if size > MOST_VALUES:
+            raise RegistryError(f"{self._file}:{node.start_mark.line + 1}: more than {MOST_VALUES} values")
 
     def _new(self, node: Any, depth: int) -> Any:
         if isinstance(node, self._yaml.MappingNode):
@@ -145,7 +166,9 @@ class _Builder:
         table = Table()
         table.line, table.lines = node.start_mark.line + 1, {}
         for key_node, value_node in node.value:
-            key, line = str(self.value(key_node, depth + 1)), key_node.start_mark.line + 1
+            plain = isinstance(key_node, self._yaml.ScalarNode)  # as it is written: `on` is a key, no flag
+            key = key_node.value if plain else str(self.value(key_node, depth + 1))
+            line = key_node.start_mark.line + 1
             if key in table:
                 raise RegistryError(f"{self._file}:{line}: key given twice: {key}")
             table.lines[key] = line
@@ -239,6 +262,20 @@ def _check_metric(group: Group) -> None:
         if row not in ROWS:
             raise group.fail("annotations.blueprint", f"no such row: {row!r}", extras)
     _check_boundaries(group, extras.get("boundaries"))
+    _check_dimensions(group, extras.get("dimensions", []))
+
+
+def _check_dimensions(group: Group, names: Any) -> None:
+    extras = group.data["annotations"]
+    if not isinstance(names, list) or len({str(name) for name in names}) != len(names):
+        raise group.fail("annotations.dimensions", "not a list of different names", extras)
+    labels = [item.get("ref") or item.get("id") for item in group.data.get("attributes", ())]
+    for name in names:
+        _check_choice(group, "annotations.dimensions", name, tuple(DIMENSIONS), extras)
+        if DIMENSIONS[name] in labels:
+            raise group.fail("annotations.dimensions", f"{DIMENSIONS[name]} is an attribute already", extras)
+    if names and extras.get("observable"):
+        raise group.fail("annotations.dimensions", "what is observed belongs to no request", extras)
 
 
 def _check_boundaries(group: Group, boundaries: Any) -> None:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import sys
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from opentelemetry import metrics as metrics_api
 from opentelemetry import propagate, trace
@@ -32,10 +31,14 @@ from otel_openstack.metrics import job as metrics_job
 from otel_openstack.metrics import provider as metrics_provider
 from otel_openstack.patching.guard import resume, suspend
 from otel_openstack.patching.refusal import refused
-from otel_openstack.runtime import foreign_log, notices, process, stop, switch, worker
+from otel_openstack.runtime import foreign_log, process, switch, worker
+from otel_openstack.sdk_exporters import SdkExporters
 from otel_openstack.tracing import TracerProvider, events
 from otel_openstack.tracing import job as tracing_job
 from otel_openstack.tracing.queue import Nowhere
+
+if TYPE_CHECKING:
+    from otel_openstack.metrics.statsd_job import StatsdJob
 
 _started = False
 
@@ -60,13 +63,19 @@ def start(environ: Mapping[str, str] = os.environ) -> bool:
         foreign_log.install()
         resource.state(plan.resource)
         levels.serve(resource.service_name())
+        levels.tell()
         tracer_provider = _trace(plan, exported=choices.traces.sink is not None)
-        reader = _measure(plan)
+        statsd = _statsd(choices)
+        reader = _measure(plan, statsd)
         _export(plan, choices, tracer_provider, reader)
         _make_switchable(tracer_provider)
         health.observe({"traces": tracer_provider.queue, "logs": events.queue})
+        if statsd is not None:
+            worker.add(statsd)
+            health.observe_statsd(statsd.books)
         process_metrics.observe()
         instrumentation.install()
+        problems += _patch()
         announcement.announce(choices)
         _started = True
     except Exception as error:
@@ -94,12 +103,22 @@ def _trace(plan: Plan, *, exported: bool) -> TracerProvider:
     return provider
 
 
-def _measure(plan: Plan) -> metrics_provider.PullReader:
+def _statsd(choices: Choices) -> StatsdJob | None:
+    """Make the job that sends to statsd, where that is asked for."""
+    if choices.metrics.statsd is None:
+        return None
+    from otel_openstack.metrics import statsd_job  # for the few who ask for it
+
+    return statsd_job.StatsdJob(statsd_job.reader(), choices.metrics.statsd)
+
+
+def _measure(plan: Plan, statsd: StatsdJob | None) -> metrics_provider.PullReader:
     """Make the global meter provider the SDK's, joined to our instruments; returns the reader that we export from."""
     options: dict[str, Any] = {} if plan.exemplar_filter is None else {"exemplar_filter": plan.exemplar_filter}
     stated = plan.temporality is not None
     reader = metrics_provider.PullReader(plan.temporality, plan.aggregation) if stated else metrics_job.reader()
-    metrics_api.set_meter_provider(metrics_provider.build(readers=[reader], views=plan.views, **options))
+    readers = [reader] if statsd is None else [reader, statsd.source]
+    metrics_api.set_meter_provider(metrics_provider.build(readers=readers, views=plan.views, **options))
     return reader
 
 
@@ -112,7 +131,7 @@ def _export(plan: Plan, choices: Choices, provider: TracerProvider, reader: metr
         worker.add(tracing_job.logs(choices.logs.sink))
     if choices.metrics.sink is not None:
         worker.add(metrics_job.MetricsJob(reader, choices.metrics.sink, plan.export_interval))
-    others = _Others(plan, choices, provider)
+    others = SdkExporters(plan, choices, provider)
     if others.wanted():
         process.on_start(others.join)
 
@@ -129,90 +148,17 @@ def _make_switchable(provider: TracerProvider) -> None:
     switch.on_change(leave=accounting.write_off)
 
 
-class _Others:
-    """Exporters of the SDK's kind, built at the first record of the process: importing them early breaks eventlet."""
+def _patch() -> list[str]:
+    """Install the operator's patch files; returns what is wrong with them."""
+    chosen = settings.get()
+    if not (chosen.patch_files or chosen.patch_presets):
+        return []
+    try:
+        from otel_openstack import patch_files
 
-    def __init__(self, plan: Plan, choices: Choices, provider: TracerProvider) -> None:
-        self._plan = plan
-        self._choices = choices
-        self._provider = provider
-        self._joined = False
-        self._processors: list[Any] = []
-        self._readers: list[Any] = []
-
-    def wanted(self) -> bool:
-        """Return whether there is any."""
-        chosen = (*self._choices.traces.others, *self._choices.metrics.others)
-        return bool(chosen or self._plan.processors or self._plan.readers)
-
-    def join(self) -> None:
-        """Build and add them; they handle forks from here on themselves."""
-        if self._joined:
-            return
-        self._joined = True
-        stop.on_end(self._flush)
-        for name, build in self._builders():
-            try:
-                build()
-            except Exception as error:
-                notices.say("error", f"exporter {name} cannot be used: {error}")
-
-    def _flush(self) -> str:
-        """Let them export what they hold; how long an exporter of others takes for that is its own affair."""
-        milliseconds = int(settings.get().exit_timeout * 1000)
-        for target in (*self._processors, *self._readers):
-            with contextlib.suppress(Exception):
-                target.force_flush(milliseconds)
-        return ""
-
-    def _builders(self) -> list[tuple[str, Any]]:
-        spans = [
-            (other.name, lambda other=other: self._add_span_exporter(other)) for other in self._choices.traces.others
-        ]
-        points = [
-            (other.name, lambda other=other: self._add_metric_exporter(other)) for other in self._choices.metrics.others
-        ]
-        return [*spans, *points, *self._of_the_file()]
-
-    def _of_the_file(self) -> list[tuple[str, Any]]:
-        """Return builders of what only the declarative file can ask for."""
-
-        def add_processor(config: Any) -> None:
-            from opentelemetry.configuration import _tracer_provider as tracers
-
-            self._add_processor(tracers._create_span_processor(config))
-
-        def add_reader(config: Any) -> None:
-            from opentelemetry.configuration import _meter_provider as meters
-
-            self._add_reader(meters._create_metric_reader(config))
-
-        processors = [
-            ("of the processors", lambda config=config: add_processor(config)) for config in self._plan.processors
-        ]
-        readers = [("of the readers", lambda config=config: add_reader(config)) for config in self._plan.readers]
-        return [*processors, *readers]
-
-    def _add_span_exporter(self, other: choose.Other) -> None:
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor
-
-        self._add_processor(BatchSpanProcessor(other.load()()))
-
-    def _add_metric_exporter(self, other: choose.Other) -> None:
-        """Add a reader, or an exporter with the reader that the SDK puts before it."""
-        from opentelemetry.sdk.metrics.export import MetricReader, PeriodicExportingMetricReader
-
-        made = other.load()()
-        self._add_reader(made if isinstance(made, MetricReader) else PeriodicExportingMetricReader(made))
-
-    def _add_processor(self, processor: Any) -> None:
-        self._provider.add_span_processor(processor)
-        self._processors.append(processor)
-
-    def _add_reader(self, reader: Any) -> None:
-        provider: Any = metrics_api.get_meter_provider()
-        provider.add_metric_reader(reader)
-        self._readers.append(reader)
+        return patch_files.install()
+    except Exception as error:  # the rest is measured all the same
+        return [f"patch files are not used: {error!r}"]
 
 
 def _complain(problems: list[str]) -> None:

@@ -10,6 +10,7 @@ from otel_openstack import metrics
 from otel_openstack.exporters import accounting
 from otel_openstack.exporters.accounting import ACCOUNTS
 from otel_openstack.exporters.sink import Outcome, Signal
+from otel_openstack.exporters.statsd.books import Books
 from otel_openstack.metrics import catalog
 from otel_openstack.patching.guard import failures
 from otel_openstack.semconv import instruments
@@ -33,6 +34,22 @@ def observe(queues: Mapping[str, Any]) -> list[metrics.Handle]:
     }
     accounting.on_attempt(_attempted)
     return [metrics.observe(name, callback) for name, callback in callbacks.items()]
+
+
+def observe_statsd(books: Books) -> list[metrics.Handle]:
+    """Have what was sent to statsd, and what was dropped, read at every collection."""
+
+    def sent() -> Observations:
+        yield books.lines_sent, ()
+
+    def dropped(drops: dict[str, int]) -> Observations:
+        return ((number, (reason,)) for reason, number in tuple(drops.items()))
+
+    return [
+        metrics.observe(instruments.OTEL_OPENSTACK_STATSD_LINES_SENT, sent),
+        metrics.observe(instruments.OTEL_OPENSTACK_STATSD_LINES_DROPPED, lambda: dropped(books.lines_dropped)),
+        metrics.observe(instruments.OTEL_OPENSTACK_STATSD_POINTS_DROPPED, lambda: dropped(books.points_dropped)),
+    ]
 
 
 def _attempted(signal: Signal, seconds: float, outcome: Outcome) -> None:

@@ -43,13 +43,7 @@ def current(group: str | None = None, name: str | None = None) -> Level:
 
     """
     chosen = settings.get()
-    own, start = _own(chosen, group, name), _level(chosen.level)
-    if _moved is None or _moved[0] is not chosen:
-        return start if own is None else own
-    moved = _moved[1]
-    if own is None:
-        return moved
-    return own if moved >= start else min(own, moved)  # down moves all, up moves what has no level of its own
+    return _in_force(chosen, _own(chosen, group, name))
 
 
 def ceiling(group: str | None = None, name: str | None = None) -> Level:
@@ -67,6 +61,12 @@ def active(level: Level | str, group: str | None = None, name: str | None = None
 def possible(level: Level | str, group: str | None = None, name: str | None = None) -> bool:
     """Return whether something of `level` can ever be measured in this process; if not, let it cost nothing."""
     return _level(level) <= ceiling(group, name)
+
+
+def nothing_active() -> bool:
+    """Return whether nothing is to be measured now, by whatever name."""
+    chosen = settings.get()
+    return not any(_in_force(chosen, own) for own in (None, *map(_level, chosen.levels.values())))
 
 
 def nothing_possible() -> bool:
@@ -118,6 +118,17 @@ def serve(name: str) -> None:
 def on_move(listener: Callable[[], None]) -> None:
     """Call `listener` when the level has moved; in any thread, must not block or raise."""
     _listeners.append(listener)
+
+
+def _in_force(chosen: Settings, own: Level | None) -> Level:
+    """Return the level in force for what has the level `own`, or none of its own."""
+    start = _level(chosen.level)
+    if _moved is None or _moved[0] is not chosen:
+        return start if own is None else own
+    moved = _moved[1]
+    if own is None:
+        return moved
+    return own if moved >= start else min(own, moved)  # down moves all, up moves what has no level of its own
 
 
 def _own(chosen: Settings, group: str | None, name: str | None) -> Level | None:

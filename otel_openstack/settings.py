@@ -21,6 +21,13 @@ FALSE = ("0", "false", "no", "off")
 CALLERS = ("loopback", "service", "all", "none")
 ENDPOINTS = ("loopback", "callers", "catalog", "all", "none")
 UNREGISTERED = ("warn", "error")
+DIMENSIONS = ("project", "domain")
+"""What may go on metrics."""
+CARRIED = ("project", "domain", "user", "instance", "request", "global_request")
+"""What may go into baggage."""
+MOST_VALUES = 1000
+"""The most projects that may be asked for on metrics."""
+VALUE = r"[A-Za-z0-9_.-]{1,64}"
 HOST = r"(?:\*\.)?(?=[^/]*[a-z_-])[a-z0-9_](?:[a-z0-9_.-]{0,251}[a-z0-9_])?"
 
 
@@ -69,8 +76,65 @@ def _size(text: str) -> int:
     return number
 
 
+def _count(text: str) -> int:
+    if not text.isascii() or not text.isdigit():
+        raise ValueError("must be a whole number, not negative")
+    return int(text)
+
+
+def _log_level(text: str) -> int:
+    if not text.isdigit() or not 0 < int(text) <= 50 or int(text) % 10 == 0:  # noqa: PLR2004 - CRITICAL
+        raise ValueError("must be a number from 1 to 49 that is no level of logging's own")
+    return int(text)
+
+
+def _pairs(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    if not all(name.strip() and equals for name, equals, _ in pairs):
+        raise ValueError("must look like http.*={metric},db.*={host.name}.{metric}")
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+def _numbers(text: str) -> tuple[float, ...]:
+    return tuple(float(name) for name in _names(text))
+
+
 def _names(text: str) -> tuple[str, ...]:
     return tuple(name.strip() for name in text.split(",") if name.strip())
+
+
+def _dimensions(text: str) -> dict[str, str]:
+    pairs = [part.partition("=") for part in text.split(",") if part.strip()]
+    chosen = {name.strip(): _choice(choice.strip()) for name, equals, choice in pairs if equals}
+    wrong = [name for name, _, _ in pairs if name.strip() not in DIMENSIONS]
+    if wrong:
+        raise ValueError(f"{wrong[0].strip()} cannot go on metrics; only {' and '.join(DIMENSIONS)} can")
+    if len(chosen) != len(pairs):
+        raise ValueError("must look like project=top:20")
+    return chosen
+
+
+def _choice(text: str) -> str:
+    """Check `off`, `all`, `all:NUMBER`, `top:NUMBER` or ids between `|`."""
+    kind, colon, number = text.partition(":")
+    if text.lower() in ("off", "all"):
+        return text.lower()
+    if kind.lower() in ("all", "top") and colon:
+        if not number.isdecimal() or not 1 <= int(number) <= MOST_VALUES:
+            raise ValueError(f"{text} needs a number from 1 to {MOST_VALUES}")
+        return f"{kind.lower()}:{int(number)}"
+    values = text.split("|")
+    if len(values) > MOST_VALUES or not all(re.fullmatch(VALUE, value) for value in values) or kind.lower() == "top":
+        raise ValueError(f"{text or 'nothing'} is not off, all, all:NUMBER, top:NUMBER or ids between |")
+    return text
+
+
+def _carried(text: str) -> tuple[str, ...]:
+    names = tuple(name.lower() for name in _names(text))
+    wrong = [name for name in names if name not in CARRIED]
+    if wrong:
+        raise ValueError(f"{wrong[0]} is not one of {', '.join(CARRIED)}")
+    return names
 
 
 def _callers(text: str) -> tuple[str, ...]:
@@ -131,8 +195,31 @@ class Settings:
         _unregistered,
         "What a decorator does whose name or attribute no registry file has: `warn` in the log, or `error`.",
     )
+    metric_dimensions: dict[str, str] = _option(
+        {},
+        _dimensions,
+        "What of the request goes on the metrics that the registry allows it on: `project=top:20` (the 20 projects "
+        "with most traffic, at most four times as many series over the life of a process, the rest in `_other`), "
+        "`project=all` (the first 1000, or `all:NUMBER`), `project=ID|ID`, `off`; `domain` in the same way. "
+        "`otel-openstack series` says how many series that makes.",
+    )
+    baggage_dimensions: tuple[str, ...] = _option(
+        (),
+        _carried,
+        "What of the request travels as baggage with calls by RPC and HTTP, where trace context does: project, domain, "
+        "user, instance, request, global_request.",
+    )
     disabled_patches: tuple[str, ...] = _option(
         (), _names, "Patches not to apply, by the names that the inventory shows; a trailing * matches the rest."
+    )
+    patch_files: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Patch files, in YAML or Tach's own format, that say which methods of a service to measure; "
+        "`otel-openstack patch check` says what becomes of each. See docs/patch-files.md.",
+    )
+    patch_presets: tuple[str, ...] = _option(
+        (), _names, "Shipped patch files to use: cinder, glance, keystone, neutron, nova, placement."
     )
     instrumentors: tuple[str, ...] = _option(
         (), _names, "Instrumentors of other packages to load although they overlap with ours, such as sqlalchemy."
@@ -174,6 +261,56 @@ class Settings:
         str,
         "While this file exists, every process is switched off: nothing is measured and sent. Empty for no switch.",
     )
+    statsd_endpoint: str = _option(
+        "127.0.0.1:8125",
+        str,
+        "Where OTEL_METRICS_EXPORTER=statsd sends to: host:port of UDP, or the path of a Unix datagram socket. These "
+        "options have the names of the collector's exporter, whose README describes them.",
+    )
+    statsd_flavor: str = _option("etsy", str, "The dialect: etsy, dogstatsd, influxdb or graphite.")
+    statsd_prefix: str = _option("", str, "Stands before every name, with a dot between.")
+    statsd_flush_interval: float = _option(10.0, _seconds, "Time between two flushes.")
+    statsd_max_packet_size: int = _option(1432, _size, "Payload of a packet, never exceeded; a longer line is dropped.")
+    statsd_write_timeout: float = _option(1.0, _seconds, "How long a packet may wait for a peer that takes none.")
+    statsd_max_streams: int = _option(100_000, _count, "Sets of attributes that are kept; points of further ones drop.")
+    statsd_rate_limit_packets_per_second: int = _option(
+        500, _count, "Packets a second at most, 0 for no limit; a flush that has more takes longer."
+    )
+    statsd_rate_limit_bytes_per_second: int = _option(0, _count, "Bytes a second at most, 0 for no limit.")
+    statsd_names_default: str = _option(
+        "",
+        str,
+        "Template of names; empty is {service.name}.{metric}.{attributes} for etsy, else {metric}. Several processes "
+        "of one host that send gauges need {process.pid} or {service.instance.id} in it.",
+    )
+    statsd_names_metrics: dict[str, str] = _option(
+        {}, _pairs, "Templates by name or pattern of a metric, such as http.*={service.name}.{metric}.{http.route}."
+    )
+    statsd_names_missing: str = _option("none", str, "Stands where an attribute is absent or empty.")
+    statsd_tags_resource_attributes: tuple[str, ...] = _option(
+        ("service.name",), _names, "Attributes of the resource that become tags."
+    )
+    statsd_tags_exclude: tuple[str, ...] = _option(
+        (), _names, "Attributes of points that become neither tags nor parts of {attributes}."
+    )
+    statsd_combine: dict[str, str] = _option(
+        {}, _pairs, "How gauges that a template makes one combine, by name or pattern: sum, max, min, last or avg."
+    )
+    statsd_histogram_percentiles: tuple[float, ...] = _option(
+        (50.0, 95.0, 99.0), _numbers, "Percentiles of a histogram that are sent as gauges; not for dogstatsd."
+    )
+    statsd_histogram_type: str = _option(
+        "distribution", str, "Type of dogstatsd's samples: distribution, histogram or timing."
+    )
+    statsd_histogram_max_samples: int = _option(100, _count, "Samples of a series in a flush, for dogstatsd.")
+    notification_rules: tuple[str, ...] = _option(
+        (),
+        _names,
+        "Files of rules for notifications that become log events: paths, or names of files that are shipped (nova).",
+    )
+    metric_log_level: int = _option(
+        25, _log_level, "The log level METRIC of measurements that services log, between INFO (20) and WARNING (30)."
+    )
     flush_interval: float = _option(1.0, _seconds, "Finished spans and changed points leave at least this often.")
     exit_timeout: float = _option(0.5, _seconds, "How long the end of a process may wait for the last export.")
     strict: bool = _option(False, _flag, "Raise errors of hooks instead of logging them. For our own tests.")
@@ -209,6 +346,11 @@ def load(environ: Mapping[str, str], file_section: Mapping[str, Any] | None = No
     return Settings(**values), problems
 
 
+def names_patch(patterns: tuple[str, ...], name: str) -> bool:
+    """Return whether one of `patterns`, as in disabled_patches, is `name` or the beginning of it."""
+    return any(name == one or (one.endswith("*") and name.startswith(one[:-1])) for one in patterns)
+
+
 def disabled(environ: Mapping[str, str]) -> bool:
     """Return whether the operator switched OpenTelemetry off altogether."""
     return environ.get("OTEL_SDK_DISABLED", "").strip().lower() == "true"
@@ -231,7 +373,8 @@ def use(chosen: Settings | None) -> None:
 def _text(value: Any) -> str:
     """Give a YAML value the form that the same option has in an environment variable."""
     if isinstance(value, Mapping):
-        return ",".join(f"{key}={item}" for key, item in value.items())
+        pairs = [(key, "|".join(map(str, item)) if isinstance(item, list) else item) for key, item in value.items()]
+        return ",".join(f"{key}={item}" for key, item in pairs)
     if isinstance(value, list | tuple):
         return ",".join(str(item) for item in value)
     return str(value).strip()

@@ -113,6 +113,8 @@ def instrument_row(data: Table) -> str:
         "limit": repr(extras.get("series_limit", SERIES)),
         "stability": quoted(data["stability"]),
     }
+    if "dimensions" in extras:
+        values["dimensions"] = [quoted(conventions.DIMENSIONS[name]) for name in extras["dimensions"]]
     fields = "".join(field(key, value) for key, value in values.items())
     return f"    {constant(data['metric_name'])}: Instrument(\n{fields}    ),"
 
@@ -163,6 +165,7 @@ def metric_section(data: Table) -> list[str]:
         ("level", extras["level"]),
         ("stability", data["stability"].replace("_", " ")),
         ("attributes", ", ".join(f"`{item['ref']}`" for item in data.get("attributes", ())) or "none"),
+        ("by choice", ", ".join(f"`{conventions.DIMENSIONS[name]}`" for name in extras.get("dimensions", ()))),
         ("boundaries", ", ".join(f"{bound:g}" for bound in extras.get("boundaries", ()))),
         ("series at most", str(extras.get("series_limit", SERIES))),
         ("blueprint rows", ", ".join(map(str, extras.get("blueprint", ())))),

@@ -11,13 +11,15 @@ import sys
 import textwrap
 from typing import Any
 
+MODULES = ("threads", "futures_pools", "futures", "futurist", "eventlet", "event_loop", "event_loop_native")
 PROLOGUE = """
 import json, sys, warnings
 warnings.simplefilter("ignore")
 from otel_openstack import instrumentation, settings, testing
-harness = testing.recording(settings.Settings(strict=True, level={level!r}))
+harness = testing.recording(settings.Settings(strict=True, level={level!r}, level_ceiling={ceiling!r}))
 telemetry = harness.__enter__()
 MODULES = {modules!r}
+{before}
 instrumentation.install(MODULES)
 import eventlet
 if {patch!r}:
@@ -42,13 +44,22 @@ out = {{}}
 EPILOGUE = """
 print("OUT:" + json.dumps(out))
 """
-MODULES = ("threads", "futures_pools", "futures", "futurist", "eventlet", "event_loop", "event_loop_native")
 
 
-def run(body: str, *, level: str = "basic", patch: bool = True, hub: str = "") -> dict[str, Any]:
-    """Run `body` after the prologue above; returns what it put into `out`."""
+def run(
+    body: str,
+    *,
+    level: str = "basic",
+    ceiling: str = "",
+    patch: bool = True,
+    hub: str = "",
+    before: str = "",
+    modules: tuple[str, ...] = MODULES,
+) -> dict[str, Any]:
+    """Run `body` after the prologue above, `before` right before the patches; returns what it put into `out`."""
     environ = {**os.environ, "EVENTLET_HUB": hub} if hub else None
-    code = PROLOGUE.format(level=level, patch=patch, modules=MODULES) + textwrap.dedent(body) + EPILOGUE
+    prologue = PROLOGUE.format(level=level, ceiling=ceiling, patch=patch, modules=modules, before=before)
+    code = prologue + textwrap.dedent(body) + EPILOGUE
     result = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=60, env=environ
     )

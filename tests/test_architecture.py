@@ -17,10 +17,20 @@ LAYERS = (
     {"cli"},
     {"auto", "launched", "launcher"},
     {"distro"},
-    {"announcement", "instrumentation", "bridges", "configuration", "health", "process_metrics", "withheld"},
-    {"developer"},
+    {"patch_files"},
+    {
+        "announcement",
+        "instrumentation",
+        "bridges",
+        "configuration",
+        "health",
+        "process_metrics",
+        "sdk_exporters",
+        "withheld",
+    },
+    {"developer", "dimensions", "metric_logging", "notifications"},
     {"metrics", "tracing", "exporters"},
-    {"patching", "runtime", "resource", "dimensions"},
+    {"patching", "runtime", "resource"},
     {"settings", "levels", "semconv", "scrub", "conventions", "pattern"},
 )
 BESIDE = {"analysis", "testing"}  # imported by cli only

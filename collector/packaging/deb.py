@@ -25,6 +25,8 @@ NAME = "otel-openstack-collector"
 ROLES = {"agent": None, "gateway": "wide.conf", "standalone": "wide.conf"}
 """The roles, and the drop-in of each."""
 
+# What OpenTelemetry calls the architectures that Debian calls otherwise (host.arch); other names are the same.
+ARCHITECTURES = {"armhf": "arm32", "armel": "arm32", "i386": "x86", "ppc64el": "ppc64"}
 UNITS = "lib/systemd/system"
 ETC = "etc/otel-openstack"
 DOC = f"usr/share/doc/{NAME}"
@@ -45,7 +47,7 @@ def build(into: Path, version: str | None = None, compression: tuple[str, ...] =
         tree = Path(directory)
         tree.chmod(0o755)
         when = epoch()
-        lay_out(tree, version, when)
+        lay_out(tree, version, architecture, when)
         control(tree, version, architecture)
         subprocess.run(
             ["dpkg-deb", "--root-owner-group", *compression, "--build", tree, package], check=True,
@@ -54,10 +56,12 @@ def build(into: Path, version: str | None = None, compression: tuple[str, ...] =
     return package
 
 
-def lay_out(tree: Path, version: str, when: int) -> None:
+def lay_out(tree: Path, version: str, architecture: str, when: int) -> None:
     """Put every file where it will be, with its mode."""
     put(tree / "usr/bin" / NAME, CACHE / NAME, 0o755)
-    put(tree / UNITS / f"{NAME}@.service", HERE / "systemd" / f"{NAME}@.service")
+    unit = (HERE / "systemd" / f"{NAME}@.service").read_text()
+    named = ARCHITECTURES.get(architecture, architecture)
+    write(tree / UNITS / f"{NAME}@.service", unit.replace("@ARCHITECTURE@", named))
     for role, limits in ROLES.items():
         put(tree / ETC / f"{role}.env", HERE / "environment" / f"{role}.env", 0o640)
         if limits:

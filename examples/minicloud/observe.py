@@ -65,8 +65,10 @@ def start(cloud: Cloud) -> None:
 
 def _start_statsd(cloud: Cloud) -> None:
     path = cloud.etc / "statsd.js"
+    # By TCP, because a busy machine loses datagrams, and the numbers of all are compared.
     config = {
-        "address": HOST, "port": cloud.ports["statsd"], "mgmt_address": HOST, "mgmt_port": cloud.ports["statsd_admin"],
+        "server": "./servers/tcp", "address": HOST, "port": cloud.ports["statsd"],
+        "mgmt_address": HOST, "mgmt_port": cloud.ports["statsd_admin"],
         "flushInterval": 1000, "backends": [str(PEERS / "statsd" / "backend.js")], "file": str(answers.flushes(cloud)),
     }  # fmt: skip
     answers.flushes(cloud).unlink(missing_ok=True)
@@ -114,6 +116,7 @@ def _start_collector(cloud: Cloud) -> None:
         "OTEL_OPENSTACK_HEALTH": f"{HOST}:{ports['collector_health']}",
         "OTEL_OPENSTACK_COLLECTOR_METRICS_PORT": str(ports["collector_metrics"]),
         "OTEL_OPENSTACK_STATSD": f"{HOST}:{ports['statsd']}",
+        "OTEL_OPENSTACK_STATSD_TRANSPORT": "tcp",
         "OTEL_OPENSTACK_STATSD_INTERVAL": "1s",
         "OTEL_OPENSTACK_PROMETHEUS": f"{HOST}:{ports['prometheus_exporter']}",
         "OTEL_OPENSTACK_JAEGER": f"http://{HOST}:{ports['jaeger_otlp']}",

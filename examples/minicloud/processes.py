@@ -11,6 +11,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
@@ -18,12 +19,13 @@ from typing import TYPE_CHECKING, NamedTuple
 from progress import Failed
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
 
     from layout import Cloud
 
 GRACE = 60.0  # seconds between SIGTERM and SIGKILL
 POLL = 0.05
+INTERRUPTING = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 RECORD = 'cat /proc/$$/stat > "$0.new" && mv "$0.new" "$0" && exec "$@"'
 
 
@@ -95,7 +97,30 @@ def names(cloud: Cloud) -> list[str]:
 
 
 def stop(cloud: Cloud, these: Iterable[str]) -> list[Stopped]:
-    """SIGTERM to all of `these` at once; SIGKILL to what outlives the grace, and to children left behind."""
+    """SIGTERM to all of `these` at once; SIGKILL to what outlives the grace, and to children left behind.
+
+    Who presses Ctrl-C meanwhile does not leave them behind: what still runs is killed.
+    """
+    with _hurry() as told:
+        return _stop(cloud, these, told)
+
+
+@contextlib.contextmanager
+def _hurry() -> Iterator[list[int]]:
+    """Note signals that would interrupt."""
+    told: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield told
+        return
+    before = {number: signal.signal(number, lambda number, _: told.append(number)) for number in INTERRUPTING}
+    try:
+        yield told
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _stop(cloud: Cloud, these: Iterable[str], told: list[int]) -> list[Stopped]:
     began = time.monotonic()
     waiting = {name: _parse(_record(cloud, name).read_text()) for name in these if _record(cloud, name).exists()}
     outcome: list[Stopped] = []
@@ -103,7 +128,7 @@ def stop(cloud: Cloud, these: Iterable[str]) -> list[Stopped]:
         if _is_running(stat):
             _signal(stat.pid, signal.SIGTERM)
     while waiting:
-        late = time.monotonic() - began > GRACE
+        late = bool(told) or time.monotonic() - began > GRACE
         for name, stat in list(waiting.items()):
             running = _is_running(stat)
             if running and not late:

@@ -25,6 +25,7 @@ import lifecycle
 import secrets_of
 import services
 import witness
+from layout import PROJECT
 from progress import say
 
 if TYPE_CHECKING:
@@ -37,6 +38,12 @@ DEEP = {
     "OTEL_OPENSTACK_LEVEL": "deep",
     "OTEL_OPENSTACK_REQUEST_EVENTS": "true",
     "OTEL_LOGS_EXPORTER": "otlp_file",
+    "OTEL_OPENSTACK_PATCH_FILES": ",".join(
+        str(PROJECT / "examples" / "tach" / name)
+        for name in ("nova-compute.conf", "tach-api.conf", "tach-compute.conf")
+    ),
+    "OTEL_OPENSTACK_PATCH_PRESETS": "glance,keystone,neutron,nova,placement",
+    "OTEL_OPENSTACK_NOTIFICATION_RULES": "nova",
 }
 NO_MERCY = "NO MERCY"  # uWSGI's words
 

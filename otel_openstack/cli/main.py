@@ -14,9 +14,12 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 COMMANDS = {
+    "demo": "run a small service under the distribution and show what it tells: no cloud is needed",
     "trace": "show a recorded trace as a tree",
     "metrics": "show a table of recorded metrics per service",
+    "series": "say how many series a choice of dimensions (projects on metrics) makes",
     "page": "write one HTML page with traces and metrics",
+    "patch": "check patch files: does what they name exist, and can it be measured?",
 }
 """A command is the module of its name in this package, with `configure(parser)` and `run(arguments) -> exit status`."""
 

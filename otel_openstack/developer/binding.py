@@ -8,6 +8,7 @@ here takes as `given` are their values in this order, those of the outputs last 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from time import time_ns
 from typing import Any
 
 from opentelemetry import trace as trace_api
@@ -15,12 +16,12 @@ from opentelemetry.trace import SpanKind
 
 from otel_openstack import metrics, tracing
 from otel_openstack.developer import names, parts, problems, reading
-from otel_openstack.developer.expressions import RESULT, Expression, ExpressionError, parse
+from otel_openstack.developer.expressions import RESULT, Call, Expression, ExpressionError, parse
 from otel_openstack.developer.names import Entry
 from otel_openstack.developer.parts import Part
 from otel_openstack.levels import Level
 from otel_openstack.metrics import catalog
-from otel_openstack.tracing import events, exceptions
+from otel_openstack.tracing import asking, events, exceptions
 
 SCOPE = "otel_openstack.developer"
 ERROR_TYPE = "error.type"
@@ -48,7 +49,7 @@ NO_SPAN = NoSpan()
 class Bound:
     """What all kinds share."""
 
-    inputs: tuple[Expression, ...] = ()
+    inputs: tuple[Expression | Call, ...] = ()
     outputs: tuple[Expression, ...] = ()
 
     def __init__(self, part: Part, entry: Entry) -> None:
@@ -60,7 +61,8 @@ class Bound:
         self._declare(_allowed(part, entry))
 
     def _declare(self, allowed: dict[str, Expression]) -> None:
-        early = {key: found for key, found in allowed.items() if found.root != RESULT}
+        early: dict[str, Expression | Call] = {key: found for key, found in allowed.items() if found.root != RESULT}
+        early |= {key: Call(f"{self.name} {key}", function) for key, function in self.part.computed.items()}
         late = {key: found for key, found in allowed.items() if found.root == RESULT}
         self.inputs, self.outputs = tuple(early.values()), tuple(late.values())
         self.keys = (*early, *late)
@@ -72,6 +74,11 @@ class Bound:
     def settle(self) -> bool:
         """Take what costs memory, at the first call; returns whether that changes what the wrapper calls."""
         return False
+
+    @property
+    def chooses(self) -> Any:
+        """What records with dimensions of the request, while an operator chose some: it changes with the choice."""
+        return None
 
     def fail(self, elapsed: float, error: BaseException, given: Given, operation: Any) -> None:
         """Record a call that raised."""
@@ -98,8 +105,7 @@ class Measured(Bound):
             model = entry.model if entry.attributes is not None else entry.model._replace(attributes=tuple(own))
             catalog.describe(model)
         self.model = model
-        find = metrics.histogram if part.kind == parts.TIMED else metrics.counter
-        self.instrument: Any = find(self.name)
+        self.instrument: Any = catalog.find(self.name, _instrument(part))
         self._bound: Callable[[float], None] | None = None
         self.number = _number(part)
         if self.number is not None:
@@ -121,8 +127,14 @@ class Measured(Bound):
         self._bound = self.instrument.bind(*self.labels(self.part.values))
         return True
 
+    @property
+    def chooses(self) -> Any:
+        return self.record if self.instrument.dimensions else None
+
     def recorder(self) -> Callable[[float], None]:
-        return self._bound or (lambda value: self.record(value, *self.labels(self.part.values)))
+        if self._bound is None or self.instrument.dimensions:
+            return lambda value: self.record(value, *self.labels(self.part.values))
+        return self._bound
 
     def labels(self, attributes: Mapping[str, Any]) -> list[Any]:
         """Return the labels in the order of the instrument."""
@@ -131,7 +143,7 @@ class Measured(Bound):
     def amount(self, elapsed: float, given: Given) -> float | None:
         """Return what is to be recorded; None if it is not there."""
         if self.number is None:
-            return elapsed if self.part.kind == parts.TIMED else 1
+            return elapsed if self.part.kind == parts.TIMED else self.part.step
         early = self.number.root != RESULT
         place = len(self.inputs) - 1 if early else len(self.inputs) + len(self.outputs) - 1
         return numeric(given[place]) if len(given) > place else None
@@ -194,6 +206,8 @@ class Told(Bound):
                 value = reading.bounded(reading.attribute(context, name))
                 if value is not None:
                     attributes.setdefault(key, value)
+        for key, value in asking.current().items():
+            attributes.setdefault(key, value)
         events.emit(f"{self.name}.{phase}", attributes, trace_api.get_current_span().get_span_context())
 
 
@@ -221,14 +235,19 @@ class Traced(Bound):
         return {key: value for key, value in zip(keys, given, strict=True) if value is not None}
 
     def fail(self, elapsed: float, error: BaseException, given: Given, operation: Any) -> None:
-        operation.finish(error)
+        if operation is not None:
+            operation.finish(error)
+        elif not isinstance(trace_api.get_tracer_provider(), trace_api.ProxyTracerProvider):
+            end = time_ns()
+            attributes = self._attributes(given)
+            tracing.leaf(SCOPE, self.name, self._kind, attributes, end - int(elapsed * 1e9), end, error)
 
 
-CLASSES: dict[str, tuple[type[Bound], str, str]] = {
-    parts.TIMED: (Measured, "metric", "histogram"),
-    parts.COUNTED: (Measured, "metric", "counter"),
-    parts.EVENT: (Told, "event", ""),
-    parts.TRACED: (Traced, "span", ""),
+CLASSES: dict[str, tuple[type[Bound], str]] = {
+    parts.TIMED: (Measured, "metric"),
+    parts.COUNTED: (Measured, "metric"),
+    parts.EVENT: (Told, "event"),
+    parts.TRACED: (Traced, "span"),
 }
 
 
@@ -238,12 +257,18 @@ def bind(part: Part) -> Bound | None:
     Raises:
         TelemetryError: its name or an attribute is not registered, or an expression is none, where that is an error.
     """
-    kind, registered, instrument = CLASSES[part.kind]
-    entry = names.find(registered, part.name, instrument)
+    kind, registered = CLASSES[part.kind]
+    entry = names.find(registered, part.name, _instrument(part))
     level = level_of(part, entry)
     if not entry.usable or not parts.possible(level, part.name):
         return None
     return kind(part, entry)
+
+
+def _instrument(part: Part) -> str:
+    """Return which instrument a part needs; none for events and spans."""
+    counter = "counter" if part.step >= 0 else "updowncounter"
+    return {parts.TIMED: "histogram", parts.COUNTED: counter}.get(part.kind, "")
 
 
 def level_of(part: Part, entry: Entry) -> Level:

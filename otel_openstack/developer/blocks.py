@@ -15,7 +15,7 @@ from typing import Any
 from otel_openstack import levels
 from otel_openstack.developer import problems, reading
 from otel_openstack.developer.binding import Bound, Measured, Told, Traced, bind, numeric
-from otel_openstack.developer.expressions import CONTEXT, reader
+from otel_openstack.developer.expressions import CONTEXT, Expression, reader
 from otel_openstack.developer.parts import Part
 from otel_openstack.patching import Guard, guard
 from otel_openstack.patching.patch import release
@@ -140,7 +140,7 @@ def _bound(part: Part) -> tuple[Bound | None, Guard]:
 def _context(bound: Bound) -> dict[str, Any]:
     found = {}
     for key, expression in zip(bound.keys, bound.inputs, strict=False):
-        if expression.root == CONTEXT:
+        if isinstance(expression, Expression) and expression.root == CONTEXT:
             found[key] = reader(expression)(reading.request_context())
     return found
 

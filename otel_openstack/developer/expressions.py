@@ -47,6 +47,14 @@ class Expression(NamedTuple):
     """The number of items is wanted, not the value."""
 
 
+class Call(NamedTuple):
+    """In the place of an expression: a function of ours that is given the call's own arguments."""
+
+    text: str
+    function: Callable[..., Any]
+    root: str = ""
+
+
 def parse(text: str) -> Expression:
     """Parse an expression.
 

@@ -42,6 +42,7 @@ _paths: list[str] = []
 _read: set[str] = set()
 _broken: list[str] = []  # files of which nothing could be read
 _entries: dict[tuple[str, str], Entry] = {}
+_declared: dict[tuple[str, str], Entry] = {}  # by patch files; a registry wins
 _attributes: set[str] = set()
 
 
@@ -53,7 +54,7 @@ def add(path: str) -> None:
 
 def forget() -> None:
     """Forget all files, for tests."""
-    for collected in (_paths, _read, _broken, _entries, _attributes):
+    for collected in (_paths, _read, _broken, _entries, _declared, _attributes):
         collected.clear()
 
 
@@ -69,8 +70,7 @@ def find(kind: str, name: str, instrument: str = "") -> Entry:
         TelemetryError: no registry has it (or only another kind of instrument), where that is an error. Elsewhere it
             is said once, and an entry of the defaults returned.
     """
-    _read_files()
-    entry = _entries.get((kind, name)) or _ours(kind, name)
+    entry = known(kind, name)
     if entry is None:
         problems.report(_unknown(kind, name))
         return _default(kind, name, instrument)
@@ -79,6 +79,38 @@ def find(kind: str, name: str, instrument: str = "") -> Entry:
         problems.report(f"{name} is {what} in the registry, not a {instrument}")
         return entry._replace(usable=False)
     return entry
+
+
+def known(kind: str, name: str) -> Entry | None:
+    """Return what the registries read so far say of `name`, and those of the operator; None if they have no such."""
+    _read_files()
+    return _entries.get((kind, name)) or _declared.get((kind, name)) or _ours(kind, name)
+
+
+def metrics() -> list[str]:
+    """Return the names of all metrics that are known by now, our own included."""
+    from otel_openstack.semconv.instruments import INSTRUMENTS
+
+    return [*(name for kind, name in (*_entries, *_declared) if kind == "metric"), *INSTRUMENTS]
+
+
+def describe(group: Group) -> None:
+    """Take one metric that a patch file describes in the format of a registry.
+
+    Raises:
+        RegistryError: it is wrong, or there is another of its name.
+    """
+    conventions.check_group(group)
+    kind, name = _name(group.data)
+    entry = _made(group)
+    if (known(kind, name) or entry) != entry:
+        raise group.fail("metric_name", f"{name} is there already, and is another")
+    _declared[kind, name] = entry
+
+
+def declare(kind: str, name: str, level: str = "basic", span_kind: str = "internal") -> None:
+    """Take a span or an event that a patch file names, with whatever attributes it gives."""
+    _declared.setdefault((kind, name), Entry(name, level, span_kind=span_kind))
 
 
 def _ours(kind: str, name: str) -> Entry | None:
@@ -154,17 +186,22 @@ def _ours_attributes() -> set[str]:
 
 
 def _take(group: Group) -> None:
-    data = group.data
-    kind, name = _name(data)
+    kind, name = _name(group.data)
     if not name:
         return  # attributes
-    attributes = tuple(item.get("ref") or item["id"] for item in data.get("attributes", ()))
-    extras = data.get("annotations", {})
-    model = _model(data, attributes) if kind == "metric" else None
-    entry = Entry(name, extras.get("level", "basic"), attributes, model, data.get("span_kind", "internal"))
+    entry = _made(group)
     if _entries.get((kind, name), entry) != entry or _ours(kind, name) is not None:
         raise group.fail("metric_name" if kind == "metric" else "name", f"{name} is there already, and is another")
     _entries[kind, name] = entry
+
+
+def _made(group: Group) -> Entry:
+    data = group.data
+    kind, name = _name(data)
+    attributes = tuple(item.get("ref") or item["id"] for item in data.get("attributes", ()))
+    extras = data.get("annotations", {})
+    model = _model(data, attributes) if kind == "metric" else None
+    return Entry(name, extras.get("level", "basic"), attributes, model, data.get("span_kind", "internal"))
 
 
 def _disable(group: Group) -> None:
@@ -195,4 +232,5 @@ def _model(data: Any, attributes: tuple[str, ...]) -> Instrument:
         observable=extras.get("observable", False),
         limit=extras.get("series_limit", conventions.SERIES),
         stability=data["stability"],
+        dimensions=tuple(conventions.DIMENSIONS[name] for name in extras.get("dimensions", ())),
     )

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
 from otel_openstack import levels
@@ -20,9 +20,11 @@ class Part(NamedTuple):
     name: of the instrument, event or span, as registered.
     attributes: attribute -> expression, such as `{"flavor": "instance.flavor.name"}`; see `expressions`.
     values: attribute -> constant.
-    number: of counted, the expression of what is added instead of 1.
+    number: of counted, the expression of what is added instead of `step`.
+    step: of counted, what a call adds; below zero it is an up-down counter.
+    computed: attribute -> function of the call's own arguments, for what no expression says; it must not raise.
     phases: of event, which of start, end and error are told.
-    only_errors: nothing but calls that raise is measured (not for traced).
+    only_errors: nothing but calls that raise is measured; of traced, a span that is never current.
     level: a deeper one than the registry's.
     """
 
@@ -34,6 +36,8 @@ class Part(NamedTuple):
     phases: tuple[str, ...] = PHASES
     only_errors: bool = False
     level: str | None = None
+    step: int = 1
+    computed: Mapping[str, Callable[..., Any]] = {}
 
     def key(self) -> tuple[Any, ...]:
         """Return what tells parts apart whose constants may differ."""

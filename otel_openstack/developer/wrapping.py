@@ -24,13 +24,14 @@ from otel_openstack import levels
 from otel_openstack.developer import parts as declared
 from otel_openstack.developer import problems, reading, signatures, sources
 from otel_openstack.developer.binding import NO_SPAN, Bound, Measured, Told, Traced, bind
-from otel_openstack.developer.expressions import CONTEXT, Expression, reader
+from otel_openstack.developer.expressions import CONTEXT, Call, Expression, reader
 from otel_openstack.developer.parts import Part
 from otel_openstack.developer.sources import Work
 from otel_openstack.patching import guard
 from otel_openstack.patching.patch import release
 from otel_openstack.runtime import process, switch
 
+MOST_CODES = 64
 MARK = "_otel_openstack"
 """The attribute of a wrapper that holds its site."""
 
@@ -45,7 +46,7 @@ class Site:
         self.parameters = signatures.of(function)
         self.wrapper: Callable[[], Any] = _nothing
         self._settled = False
-        self._expressions: list[Expression] = []
+        self._expressions: list[Expression | Call] = []
         self._guard = guard(name)
         self._codes: dict[tuple[Any, ...], tuple[CodeType, dict[str, Any]]] = {}
         self._globals: dict[str, Any] = {
@@ -92,9 +93,11 @@ class Site:
 
     def _code(self) -> CodeType:
         active = tuple(bound for bound in self.bounds if bound.active())
-        key = (self._settled, *active)
+        key = (self._settled, *((bound, bound.chooses) for bound in active))
         known = self._codes.get(key)
         if known is None:
+            if len(self._codes) >= MOST_CODES:
+                self._codes.clear()
             known = self._codes[key] = self._written(active)
         self._globals.update(known[1])
         return known[0]
@@ -109,7 +112,7 @@ class Site:
         name = getattr(self.function, "__name__", "call")
         return _named(sources.compiled(source), name, getattr(self.function, "__qualname__", name)), names
 
-    def place(self, expression: Expression) -> int:
+    def place(self, expression: Expression | Call) -> int:
         """Return the number of an expression."""
         if expression not in self._expressions:
             self._expressions.append(expression)
@@ -135,7 +138,7 @@ class _Writer:
         self._site = site
         self._active = sorted(active, key=lambda bound: not isinstance(bound, Traced))  # events belong to the spans
         self._names = names
-        self._inputs: dict[Expression, str] = {}
+        self._inputs: dict[Expression | Call, str] = {}
         self._outputs: dict[Expression, str] = {}
         self._before: list[str] = []
         self._read: list[str] = []
@@ -152,7 +155,7 @@ class _Writer:
         spans: dict[Bound, str] = {}
         for bound in self._active:
             number = self._number(bound)
-            if isinstance(bound, Traced):
+            if isinstance(bound, Traced) and not bound.part.only_errors:
                 spans[bound] = f"_otel_span{number}"
                 self._let(f"begin{number}", bound.begin)
                 self._before.append(f"{spans[bound]} = _otel_begin{number}({self._given(bound)})")
@@ -179,14 +182,14 @@ class _Writer:
             failed=f"_otel_{failed}",
             state=f"({given}), ({''.join(f'{span}, ' for span in spans.values())})",
             spans=tuple(spans.values()),
-            clock=any(isinstance(bound, Told) or bound.part.kind == declared.TIMED for bound in self._active),
+            clock=any(_needs_clock(bound) for bound in self._active),
         )
 
     def _recorded(self, number: int, bound: Measured) -> str:
         timed = bound.part.kind == declared.TIMED
         if bound.constant:
             self._let(f"record{number}", bound.recorder())
-            return f"_otel_record{number}({'_otel_elapsed' if timed else 1})"
+            return f"_otel_record{number}({'_otel_elapsed' if timed else bound.part.step})"
         if bound.number is not None:
             self._let(f"end{number}", lambda *given: bound.end(0.0, given))
             return f"_otel_end{number}({self._given(bound, late=True)})"
@@ -199,7 +202,7 @@ class _Writer:
                 self._let(f"label{number}_{place}", constant)
                 variables[key] = f"_otel_label{number}_{place}"
             labels.append(variables.get(key, "None"))
-        return f"_otel_record{number}({', '.join(['_otel_elapsed' if timed else '1', *labels])})"
+        return f"_otel_record{number}({', '.join(['_otel_elapsed' if timed else str(bound.part.step), *labels])})"
 
     def _finished(self, bound: Bound, span: str) -> str:
         if not bound.outputs or not isinstance(bound, Traced):
@@ -235,8 +238,11 @@ class _Writer:
 
         return failed
 
-    def _input(self, expression: Expression) -> None:
+    def _input(self, expression: Expression | Call) -> None:
         if expression in self._inputs:
+            return
+        if isinstance(expression, Call):
+            self._computed(expression)
             return
         root = self._site.parameters.source(expression.root)
         if root is None and expression.root == CONTEXT:
@@ -248,6 +254,12 @@ class _Writer:
         variable = self._inputs[expression] = f"_otel_v{number}"
         self._let(f"read{number}", reader(expression))
         self._before.append(f"{variable} = _otel_read{number}({root})")
+
+    def _computed(self, call: Call) -> None:
+        number = self._site.place(call)
+        variable = self._inputs[call] = f"_otel_v{number}"
+        self._let(f"read{number}", lambda *args, **kwargs: reading.bounded(call.function(*args, **kwargs)))
+        self._before.append(f"{variable} = _otel_read{number}({self._site.parameters.passed})")
 
     def _output(self, expression: Expression) -> None:
         if expression in self._outputs:
@@ -341,9 +353,16 @@ def _site(function: Any) -> Site | None:
 
 def _check_roots(bound: Bound, parameters: signatures.Parameters, function: Any) -> None:
     for expression in bound.inputs:
-        if expression.root != CONTEXT and parameters.source(expression.root) is None:
+        if isinstance(expression, Call) or expression.root == CONTEXT:
+            continue
+        if parameters.source(expression.root) is None:
             where = getattr(function, "__qualname__", function)
             problems.report(f"{bound.name}: {expression.text}: {where} has no parameter {expression.root}")
+
+
+def _needs_clock(bound: Bound) -> bool:
+    late = isinstance(bound, Traced) and bound.part.only_errors
+    return late or isinstance(bound, Told) or bound.part.kind == declared.TIMED
 
 
 def _named(code: CodeType, name: str, qualified: str) -> CodeType:

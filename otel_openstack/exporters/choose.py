@@ -22,9 +22,11 @@ from otel_openstack.exporters.sink import SIGNALS, Encoding, Signal, Sink
 
 if TYPE_CHECKING:
     from otel_openstack.exporters.otlp_file import OtlpFile
+    from otel_openstack.exporters.statsd.config import Config as StatsdConfig
 
 HTTP_PORT = 4318
 FILE_NAMES = ("otlp_file", "otlp_json_file")
+STATSD = "statsd"
 PROTOCOLS: dict[str, Encoding | None] = {"http/protobuf": "protobuf", "http/json": "json", "grpc": None}
 # Names that state the protocol themselves, as the SDK's entry points do.
 OTLP_NAMES = {"otlp": "", "otlp_proto_http": "http/protobuf", "otlp_proto_grpc": "grpc"}
@@ -48,7 +50,15 @@ class Other(NamedTuple):
         group = f"opentelemetry_{self.signal}_exporter"
         found = next(iter(entry_points(group=group, name=self.name)), None)
         if found is None:
-            known = sorted({*OTLP_NAMES, *FILE_NAMES, *(point.name for point in entry_points(group=group)), "none"})
+            known = sorted(
+                {
+                    *OTLP_NAMES,
+                    *FILE_NAMES,
+                    *_of_metrics(self.signal),
+                    *(point.name for point in entry_points(group=group)),
+                    "none",
+                }
+            )
             raise LookupError(
                 f"OTEL_{self.signal.upper()}_EXPORTER={self.name}: no such exporter is installed; "
                 f"install it or choose from {', '.join(known)}"
@@ -57,11 +67,13 @@ class Other(NamedTuple):
 
 
 class Choice(NamedTuple):
-    """Where one signal goes: `sink` is ours, `others` belong to the SDK. Neither: nowhere."""
+    """Where one signal goes: `sink` and `statsd` are ours, `others` belong to the SDK. None of them: nowhere."""
 
     signal: Signal
     sink: Sink | None = None
     others: tuple[Other, ...] = ()
+    statsd: StatsdConfig | None = None
+    """Metrics only: what its job in the export thread is told."""
 
 
 class Choices(NamedTuple):
@@ -89,7 +101,7 @@ def choose(environ: Mapping[str, str] = os.environ) -> Choices:
     """Read `OTEL_<SIGNAL>_EXPORTER` and the variables of OTLP. Opens nothing, imports no exporter, never raises."""
     builder = _Builder(environ)
     chosen = {signal: builder.choice(signal) for signal in SIGNALS}
-    return Choices(chosen["traces"], chosen["metrics"], chosen["logs"], tuple(dict.fromkeys(builder.problems)))
+    return Choices(chosen["traces"], chosen["metrics"], chosen["logs"], builder.told())
 
 
 class _Builder:
@@ -98,6 +110,7 @@ class _Builder:
     def __init__(self, environ: Mapping[str, str]) -> None:
         self.environ = environ
         self.problems: list[str] = []
+        self._lost: dict[str, list[Signal]] = {}
         self._file: OtlpFile | None = None
         self._grpc: OtlpGrpc | None = None
         self._http: dict[Encoding, OtlpHttp] = {}
@@ -108,21 +121,36 @@ class _Builder:
         ours = [name for name in names if name in OTLP_NAMES or name in FILE_NAMES]
         with_file = any(name in FILE_NAMES for name in ours) and len(ours) > 1
         sinks = [sink for sink in (self._sink(signal, name, with_file) for name in ours) if sink is not None]
-        others = tuple(Other(signal, name) for name in names if name not in ours)
-        for other in others:
-            self._check(other)
-        if not sinks:
-            return Choice(signal, None, others)
-        return Choice(signal, sinks[0] if len(sinks) == 1 else Fanout(sinks), others)
+        statsd = self._statsd() if STATSD in names and signal == "metrics" else None
+        left = [Other(signal, name) for name in names if name not in ours and (name != STATSD or not statsd)]
+        sink = None if not sinks else sinks[0] if len(sinks) == 1 else Fanout(sinks)
+        return Choice(signal, sink, tuple(filter(self._serves, left)), statsd)
 
-    def _check(self, other: Other) -> None:
+    def _statsd(self) -> StatsdConfig:
+        from otel_openstack.exporters.statsd import config  # for the few who ask for it
+
+        chosen, problems = config.read(settings.get())
+        self.problems += problems
+        return chosen
+
+    def told(self) -> tuple[str, ...]:
+        """Return one line for each thing that was wrong, whatever signals it bears on."""
+        lost = [f"{reason}; {' and '.join(signals)} go nowhere" for reason, signals in self._lost.items()]
+        return tuple(dict.fromkeys([*self.problems, *lost]))
+
+    def _serves(self, other: Other) -> bool:
         from importlib.metadata import entry_points
 
-        if not entry_points(group=f"opentelemetry_{other.signal}_exporter", name=other.name):
-            try:
-                other.load()
-            except LookupError as error:
-                self.problems.append(str(error.args[0]))
+        if other.signal == "logs":  # there is no logger provider of the SDK's: what we log are our own events
+            self._lost.setdefault(f"OTEL_LOGS_EXPORTER={other.name} takes no events of ours", []).append("logs")
+            return False
+        if entry_points(group=f"opentelemetry_{other.signal}_exporter", name=other.name):
+            return True
+        try:
+            other.load()
+        except LookupError as error:
+            self.problems.append(str(error.args[0]))
+        return False
 
     def _sink(self, signal: Signal, name: str, with_file: bool) -> Sink | None:
         if name in FILE_NAMES:
@@ -152,9 +180,8 @@ class _Builder:
         except (OSError, ValueError) as error:
             tls = endpoint.origin.tls
             names = ", ".join(name for name in (tls.authorities, tls.certificate, tls.key) if name)
-            self.problems.append(
-                f"cannot use the certificates {names} for {endpoint.url}: {error}; {signal} go nowhere"
-            )
+            reason = f"cannot use the certificates {names} for {endpoint.origin.url}: {error}"
+            self._lost.setdefault(reason, []).append(signal)
             return None
         return sink
 
@@ -162,7 +189,7 @@ class _Builder:
         try:
             endpoint, problems = endpoints.read(signal, self.environ)
         except ValueError as error:
-            self.problems.append(f"{error}; {signal} go nowhere")
+            self._lost.setdefault(str(error), []).append(signal)
             return None
         self.problems += problems
         return endpoint
@@ -189,6 +216,12 @@ def _file_sink() -> OtlpFile:
     return OtlpFile(options.file_directory, resource.service_name, options.file_max_bytes, options.file_total_bytes)
 
 
+def _of_metrics(signal: Signal) -> tuple[str, ...]:
+    return (STATSD,) if signal == "metrics" else ()
+
+
 def _places(choice: Choice) -> list[str]:
     places = [other.name for other in choice.others]
+    if choice.statsd is not None:
+        places.insert(0, f"statsd at {choice.statsd.endpoint}")
     return [choice.sink.describe(), *places] if choice.sink is not None else places

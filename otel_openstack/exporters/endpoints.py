@@ -78,8 +78,8 @@ def read(signal: Signal, environ: Mapping[str, str] = os.environ) -> tuple[Endpo
 
     """
     problems: list[str] = []
-    url, variable = _url(signal, environ)
-    parts = _parse(url, variable)
+    given, variable = setting(signal, "ENDPOINT", environ)
+    parts = _parse(_url(signal, given, variable), given, variable)
     tls = Tls(*(setting(signal, name, environ)[0] for name in ("CERTIFICATE", "CLIENT_CERTIFICATE", "CLIENT_KEY")))
     host = parts.hostname or ""
     port = parts.port or PORTS[parts.scheme]
@@ -115,15 +115,14 @@ def setting(signal: Signal, name: str, environ: Mapping[str, str]) -> tuple[str,
     return "", f"OTEL_EXPORTER_OTLP_{name}"
 
 
-def _url(signal: Signal, environ: Mapping[str, str]) -> tuple[str, str]:
-    value, variable = setting(signal, "ENDPOINT", environ)
-    if value and signal.upper() in variable:
-        return value, variable
-    base, question, query = (value or DEFAULT).partition("?")
-    return f"{base.rstrip('/')}/v1/{signal}{question}{query}", variable
+def _url(signal: Signal, given: str, variable: str) -> str:
+    if given and signal.upper() in variable:
+        return given
+    base, question, query = (given or DEFAULT).partition("?")
+    return f"{base.rstrip('/')}/v1/{signal}{question}{query}"
 
 
-def _parse(url: str, variable: str) -> SplitResult:
+def _parse(url: str, given: str, variable: str) -> SplitResult:
     try:
         parts = urlsplit(url)
         usable = parts.scheme in PORTS and bool(parts.hostname) and (parts.port is None or parts.port > 0)
@@ -131,7 +130,7 @@ def _parse(url: str, variable: str) -> SplitResult:
     except ValueError:
         usable = False
     if not usable or any(character <= " " or character == "\x7f" for character in url):
-        raise ValueError(f"{variable}={url!r} is no http or https URL; give one such as {DEFAULT}")
+        raise ValueError(f"{variable}={given!r} is no http or https URL; give one such as {DEFAULT}")
     return parts
 
 

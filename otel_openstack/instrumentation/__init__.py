@@ -57,6 +57,7 @@ MODULES: tuple[str, ...] = (
     "oslo_messaging_client",
     "oslo_messaging_server",
     "oslo_messaging_notify",
+    "oslo_messaging_notifier",
     "oslo_messaging_pool",
     "oslo_concurrency",
     "nova_cells",

@@ -139,7 +139,7 @@ class Override:
 
 
 def _patch(name: str, module: str, attribute: str, hook: Any) -> Patch:
-    return Patch(f"cloud_endpoints.{name}", f"keystoneauth1.{module}", attribute, group="http", hook=hook)
+    return Patch(f"cloud_endpoints.{name}", f"keystoneauth1.{module}", attribute, group="http", hook=hook, always=True)
 
 
 PATCHES: tuple[Patch, ...] = (

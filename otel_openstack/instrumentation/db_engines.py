@@ -86,6 +86,6 @@ PATCHES: tuple[Patch, ...] = (
         attribute="Dialect.engine_created",
         group="db",
         hook=_EngineMade,
-        lasting=True,  # an engine that is made meanwhile is measured when the level is back
+        always=True,  # an engine that is made meanwhile is measured from then on
     ),
 )

@@ -55,7 +55,7 @@ def _count_retries(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def decorate(*args: Any, **kwargs: Any) -> Any:
         attempted = None
-        if watch.on:
+        if watch.applies():
             with watch:
                 retry, function = args
                 attempted, name = _attempt(function, watch), _name(function)
@@ -109,7 +109,7 @@ def _time_functions(original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def decorate(*args: Any, **kwargs: Any) -> Any:
         decorated = original(*args, **kwargs)
-        if watch.on:
+        if watch.applies():
             with watch:
                 manager, function = args
                 if callable(decorated):

@@ -16,7 +16,7 @@ from time import perf_counter
 from typing import Any
 
 from otel_openstack import metrics
-from otel_openstack.patching import Patch, guard, guarded, hooked, inventory, when_imported
+from otel_openstack.patching import Patch, guard, hooked, inventory, when_imported
 from otel_openstack.semconv import instruments
 
 BLOCKED = 0.1
@@ -137,11 +137,11 @@ def _put(owner: Any, name: str, method: Wait) -> None:
     _watched.add(owner)
 
 
-@guarded("eventlet.hub")
 def _watch_present(hubs: Any) -> None:
-    hub = getattr(hubs._threadlocal, "hub", None)
-    if hub is not None:
-        watch(hub)
+    with guard("eventlet.hub"):
+        hub = getattr(hubs._threadlocal, "hub", None)
+        if hub is not None:
+            watch(hub)
 
 
 def install() -> None:
@@ -160,12 +160,15 @@ def uninstall() -> None:
 _GROUP = "event_loop"
 
 PATCHES: tuple[Patch, ...] = (
-    Patch("eventlet.hub", module="eventlet.hubs.hub", attribute="BaseHub.__init__", group=_GROUP, hook=Made),
+    Patch(
+        "eventlet.hub", module="eventlet.hubs.hub", attribute="BaseHub.__init__", group=_GROUP, hook=Made, always=True
+    ),
     Patch(
         "eventlet.hub.asyncio",
         module="eventlet.hubs.asyncio",
         attribute="Hub._post_initialize",
         group=_GROUP,
         hook=LoopMade,
+        always=True,
     ),
 )

@@ -161,7 +161,14 @@ PATCHES: tuple[Patch, ...] = (
         rewrite=timed_natively,
     ),
     Patch("eventlet.tpool.execute", module="eventlet.tpool", attribute="execute", group="threads", rewrite=first),
-    Patch("eventlet.pool", module="eventlet", attribute="greenpool.GreenPool.__init__", group="pool", hook=Pooled),
+    Patch(
+        "eventlet.pool",
+        module="eventlet",
+        attribute="greenpool.GreenPool.__init__",
+        group="pool",
+        hook=Pooled,
+        always=True,
+    ),
     Patch("eventlet.timeout", module="eventlet", attribute="timeout.Timeout.start", group="pool", hook=TimedOut),
     Patch(
         "eventlet.function",

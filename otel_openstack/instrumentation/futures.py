@@ -110,7 +110,7 @@ def _patch(name: str, module: str, attribute: str, group: str = "pool", **how: A
 
 
 PATCHES: tuple[Patch, ...] = (
-    _patch("pool", _THREAD, "ThreadPoolExecutor.__init__", hook=Pooled),
+    _patch("pool", _THREAD, "ThreadPoolExecutor.__init__", hook=Pooled, always=True),
     _patch("submit", _THREAD, "ThreadPoolExecutor.submit", rewrite=submitted, group="threads"),
     _patch("mark", _THREAD, "ThreadPoolExecutor.submit", hook=Marked),
     _patch("result", _BASE, "Future.result", hook=AwaitedOne),

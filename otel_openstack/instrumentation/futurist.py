@@ -91,10 +91,10 @@ def _patch(name: str, module: str, attribute: str, group: str = "pool", **how: A
 
 
 PATCHES: tuple[Patch, ...] = (
-    _patch("pool", _FUTURES, "ThreadPoolExecutor.__init__", hook=Pooled(THREAD, read_threads)),
+    _patch("pool", _FUTURES, "ThreadPoolExecutor.__init__", hook=Pooled(THREAD, read_threads), always=True),
     _patch("submit", _FUTURES, "ThreadPoolExecutor.submit", rewrite=submitted_to_threads, group="threads"),
     _patch("mark", _FUTURES, "ThreadPoolExecutor.submit", hook=Marked),
-    _patch("green.pool", _FUTURES, "GreenThreadPoolExecutor.__init__", hook=Pooled(GREEN, read_green)),
+    _patch("green.pool", _FUTURES, "GreenThreadPoolExecutor.__init__", hook=Pooled(GREEN, read_green), always=True),
     _patch("green.submit", _FUTURES, "GreenThreadPoolExecutor.submit", rewrite=submitted_to_green, group="threads"),
     _patch("green.mark", _FUTURES, "GreenThreadPoolExecutor.submit", hook=Marked),
     _patch("wait.all", _WAITERS, "_wait_for_all_green", hook=AwaitedGreen(every=True)),

@@ -83,4 +83,4 @@ def _option(conf: Any, group: str, name: str) -> str | None:
     return value if isinstance(value, str) else None
 
 
-PATCHES: tuple[Patch, ...] = (Patch("oslo_log.setup", "oslo_log.log", "setup", hook=_LogSetup),)
+PATCHES: tuple[Patch, ...] = (Patch("oslo_log.setup", "oslo_log.log", "setup", hook=_LogSetup, always=True),)

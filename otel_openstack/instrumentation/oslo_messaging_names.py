@@ -38,7 +38,17 @@ IDENTITY = (
     ("global_request_id", "openstack.global_request_id"),
     ("project_id", "openstack.project_id"),
     ("user_id", "openstack.user_id"),
+    ("domain", "openstack.domain_id"),
 )
+# Where else it may be, the first one counts: oslo.context's own names, services' own.
+OTHERWISE = (
+    ("user", "openstack.user_id"),
+    ("project", "openstack.project_id"),
+    ("domain_id", "openstack.domain_id"),
+    ("project_domain", "openstack.domain_id"),
+    ("user_domain", "openstack.domain_id"),
+)
+INSTANCE = "openstack.instance_id"
 
 # Neutron's versioned objects have a topic for each type and version: `neutron-vo-Port-1.11`.
 VERSIONED_TOPIC = Pattern(r"neutron-vo-\w+-\d+\.\d+")
@@ -124,12 +134,38 @@ def _system(transport: object) -> str:
 
 def identity(context: Mapping[str, Any]) -> dict[str, str]:
     """Return the span attributes that a request context on the wire tells."""
-    told = {}
+    found = {}
     for key, attribute in IDENTITY:
         value = context.get(key)
         if isinstance(value, str):
-            told[attribute] = value[:_LONGEST]
-    return told
+            found[attribute] = value[:_LONGEST]
+    if len(found) < len(IDENTITY):
+        for key, attribute in OTHERWISE:
+            if key in context and attribute not in found and isinstance(context[key], str):
+                found[attribute] = context[key][:_LONGEST]
+    return found
+
+
+def told(message: tuple[Any, Any]) -> dict[str, str]:
+    """Return whom a message is for, by its request context and its arguments."""
+    context, arguments = message
+    if not isinstance(context, dict):
+        return {}
+    found = identity(context)
+    if isinstance(arguments, dict) and ("instance" in arguments or "instance_uuid" in arguments):
+        found.update(instance(arguments))
+    return found
+
+
+def instance(arguments: Mapping[str, Any]) -> dict[str, str]:
+    """Return which server a message is about, where one of nova's methods is called with it."""
+    given = arguments.get("instance")
+    if isinstance(given, dict):  # a versioned object on the wire
+        data = given.get("nova_object.data")
+        given = data.get("uuid") if isinstance(data, dict) else None
+    else:
+        given = arguments.get("instance_uuid")
+    return {INSTANCE: given} if isinstance(given, str) and _ID.fullmatch(given) else {}
 
 
 def fields() -> frozenset[str]:

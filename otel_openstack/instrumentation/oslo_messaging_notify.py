@@ -116,16 +116,19 @@ class Process:
             "messaging.destination.name": template,
             **_described(first, priority),
         }
+        asked: dict[str, str] = {}
         carriers = [_take_context(message) for message in incoming]
         if len(incoming) > 1:
             attributes["messaging.batch.message_count"] = len(incoming)
         elif isinstance(incoming[0].ctxt, dict):
-            attributes |= names.identity(incoming[0].ctxt)
+            asked = names.identity(incoming[0].ctxt)
+            attributes |= asked
         parent = carriers[0] if len(incoming) == 1 else None
         processing = Processing(system, template, priority)
         name = f"process {template}"
         operation = processing.operation = tracing.root(names.SCOPE, name, SpanKind.CONSUMER, attributes, parent)
         try:
+            operation.totals.asked = asked
             if parent is None:
                 _link(operation, carriers)
             CONSUMED.add(len(incoming), system, "process", template, None)

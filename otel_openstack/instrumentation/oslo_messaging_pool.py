@@ -104,6 +104,7 @@ PATCHES: tuple[Patch, ...] = (
         "ConnectionPool.__init__",
         group="rpc",
         hook=NewPool,
+        always=True,
     ),
     Patch(
         "oslo_messaging.pool.emptied",
@@ -111,5 +112,6 @@ PATCHES: tuple[Patch, ...] = (
         "ConnectionPool.empty",
         group="rpc",
         hook=EmptiedPool,
+        always=True,
     ),
 )

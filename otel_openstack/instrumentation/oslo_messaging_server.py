@@ -20,6 +20,7 @@ from otel_openstack import metrics, tracing
 from otel_openstack.instrumentation import oslo_messaging_names as names
 from otel_openstack.metrics.cells import Record
 from otel_openstack.patching import Patch
+from otel_openstack.tracing import asking
 
 DURATION = metrics.histogram("rpc.server.call.duration")
 WAIT = metrics.histogram("openstack.rpc.server.request.time_in_queue")
@@ -126,7 +127,8 @@ class Process:
         serving.operation = tracing.root(names.SCOPE, service.span, service.kind, None, carrier, describe=describe)
         try:
             operation = serving.operation
-            operation.totals.queue_wait = wait
+            totals = operation.totals
+            totals.queue_wait, totals.asked = wait, (names.told, (context, body.get("args")))
             service.waited(wait)
             service.consumed(1)
             setattr(message, SERVING, serving)
@@ -138,10 +140,14 @@ class Process:
     def finish(self, serving: Serving, result: Any, error: BaseException | None) -> None:
         failed, service = error if error is not None else serving.error, serving.service
         seconds = serving.operation.finish(failed)
-        if failed is None:
+        if failed is None and not DURATION.dimensions:
             service.took(seconds)
-        else:
-            DURATION.record(seconds, names.SYSTEM, service.method, service.call_type, metrics.error_type(failed))
+            return
+        kind = metrics.error_type(failed) if failed is not None else None
+        labels: tuple[str | None, ...] = (names.SYSTEM, service.method, service.call_type, kind)
+        if DURATION.dimensions:
+            labels += asking.values_for(serving.operation.totals, DURATION.dimensions)
+        DURATION.record(seconds, *labels)
 
 
 def _service(server: Any, message: Any, body: dict[str, Any]) -> Service:
@@ -196,8 +202,7 @@ def _attributes(service: Service, server: Any, body: dict[str, Any], context: An
     if service.method is UNKNOWN_METHOD:
         base = names.topic(server._target.topic).base
         attributes["rpc.method_original"] = names.method(body.get("namespace"), base, body.get("method"))
-    if isinstance(context, dict):
-        attributes |= names.identity(context)
+    attributes |= names.told((context, body.get("args")))
     return attributes
 
 

@@ -26,7 +26,7 @@ def _init_tracing(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def init_tracing(*args: Any, **kwargs: Any) -> Any:
-        if watch.on:
+        if watch.applies():
             with watch:
                 module: Any = sys.modules["oslo_middleware.tracing"]
                 if _enabled(module, *args, **kwargs):
@@ -68,5 +68,6 @@ PATCHES: tuple[Patch, ...] = (
         attribute="TracingMiddleware.__init__",
         group="http",
         hook=Filter,
+        always=True,
     ),
 )

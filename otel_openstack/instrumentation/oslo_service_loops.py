@@ -102,7 +102,7 @@ def _replace_run_loop(original: Callable[..., Any], watch: Guard) -> Callable[..
     @functools.wraps(original)
     def _run_loop(*args: Any, **kwargs: Any) -> Any:
         function: Any = None
-        if watch.on:
+        if watch.applies():  # a loop may run as long as the process
             with watch:
                 loop = args[0]
                 looped = loop.f

@@ -64,7 +64,7 @@ def _own_provider(original: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(original)
     def set_attribute(*args: Any, **kwargs: Any) -> Any:
-        if _watch.on and args[1:2] == ("trace_api",):
+        if _watch.applies() and args[1:2] == ("trace_api",):
             with _watch:
                 driver, name, value = args
                 inventory.aside(NAME, REASON)

@@ -7,6 +7,7 @@ The other way to start it, through sudo, is a subprocess as any other (`subproce
 from __future__ import annotations
 
 import os
+import sys
 from typing import Any
 
 from otel_openstack import instrumentation
@@ -23,6 +24,9 @@ class LeaveAlone:
         process.withdraw()
         suspend()  # what developers decorated, too
         unwanted = inheritance.changes(os.environ, os.environ)
+        patch_files = sys.modules.get("otel_openstack.patch_files")
+        if patch_files is not None:
+            patch_files.uninstall()
         instrumentation.uninstall()
         inheritance.apply(unwanted, os.environ)
 

@@ -24,6 +24,7 @@ from otel_openstack.patching import guard
 from otel_openstack.runtime import process, switch
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
+from otel_openstack.tracing import asking
 
 SCOPE = "otel_openstack.wsgi"
 FLAG = wsgi_environ.FLAG
@@ -164,6 +165,7 @@ class Exchange:
             self.caller.attributes, links = describe(), self.caller.links
         self._op = tracing.root(SCOPE, self._name, SpanKind.SERVER, above=above, links=links, describe=describe)
         try:
+            self._op.totals.asked = wsgi_identity.of, environ
             environ[FLAG] = self
             self._active = ACTIVE.bind(*_active_labels(facts))
             self._active(1)
@@ -399,7 +401,7 @@ class Exchange:
             found[attr.HTTP_REQUEST_BODY_SIZE] = received
         if self.sent or not self._bodiless():
             found[attr.HTTP_RESPONSE_BODY_SIZE] = self.sent
-        found.update(wsgi_identity.of(environ, self.request_id))
+        found.update(asking.settle(op.totals, wsgi_identity.of(environ, self.request_id)))
         error: BaseException | str | None = self.error
         if error is None and facts[attr.ERROR_TYPE] is not None:
             if facts[attr.ERROR_TYPE] == self._sent_error:
@@ -409,7 +411,10 @@ class Exchange:
         op.finish(error=error, attributes=found, end_time_ns=self._last_ns)
 
     def _record(self) -> None:
-        DURATION.record(self._last - self._op.start, *_duration_labels(self._facts))
+        labels = _duration_labels(self._facts)
+        if DURATION.dimensions:
+            labels += asking.values_for(self._op.totals, DURATION.dimensions)
+        DURATION.record(self._last - self._op.start, *labels)
         if self.receive_error is not None or self._sent_error is not None:
             self._record_errors()
         if DETAILS.enabled:  # its level is that of all the others

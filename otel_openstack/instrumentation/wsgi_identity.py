@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from otel_openstack.pattern import Pattern
 from otel_openstack.semconv import attributes as attr
 
 LONGEST = 64
@@ -27,6 +28,7 @@ _CONTEXT = (
     (attr.OPENSTACK_PROJECT_ID, ("project_id",)),
     (attr.OPENSTACK_DOMAIN_ID, ("domain_id", "project_domain_id", "user_domain_id")),
 )
+_SERVER = Pattern(r"/servers/([0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12})(?:/|$)")
 _REQUEST_IDS = (
     (attr.OPENSTACK_REQUEST_ID, "openstack.request_id"),
     (attr.OPENSTACK_GLOBAL_REQUEST_ID, "openstack.global_request_id"),
@@ -47,6 +49,9 @@ def of(environ: Mapping[str, Any], answered_id: str | None = None) -> dict[str, 
             found[name] = value
     if answered_id is not None and attr.OPENSTACK_REQUEST_ID not in found and (value := _plain(answered_id)):
         found[attr.OPENSTACK_REQUEST_ID] = value
+    path = environ.get("PATH_INFO")
+    if isinstance(path, str) and "/servers/" in path and (match := _SERVER.search(path)):
+        found[attr.OPENSTACK_INSTANCE_ID] = match[1]
     return found
 
 

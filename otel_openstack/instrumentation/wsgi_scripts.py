@@ -113,7 +113,7 @@ PATCHES: tuple[Patch, ...] = (
 
 def install() -> None:
     """Look whether it is a script that switches us on."""
-    if not levels.active(Level.BASIC, "http"):
+    if not levels.possible(Level.BASIC, "http"):
         return
     for frame in _bodies(sys._getframe()):
         if str(frame.f_globals.get("__name__", "")).startswith(NAMES):

@@ -9,7 +9,7 @@ from math import isfinite
 from typing import Any, TypeVar
 
 from otel_openstack import levels
-from otel_openstack.metrics import cells
+from otel_openstack.metrics import cells, choosing, sleeping
 from otel_openstack.metrics.instruments import CLASSES, OVERFLOW, Instrument, Label, Labels, Observer, Snapshot
 from otel_openstack.patching.guard import Guard, guard
 from otel_openstack.runtime import notices, originals, process
@@ -164,6 +164,7 @@ def reset() -> None:
     """Forget everything recorded, and read the levels again. For tests."""
     global _start_time
     _start_time = originals.time_ns()
+    choosing.reset()
     for instrument in instruments():
         if instrument.target is not None:
             instrument.redirect(None)
@@ -172,9 +173,12 @@ def reset() -> None:
 
 
 def release() -> None:
-    """Forget everything recorded and let go of the memory, while the process goes on."""
+    """Forget everything recorded and let go of the memory, while the process goes on; the next record starts it."""
+    sleeping.forget()
+    choosing.reset()
     for instrument in instruments():
         instrument.release()
+        instrument.lull()
 
 
 def complain() -> None:
@@ -214,6 +218,7 @@ def _refusal(name: str, kind: str) -> str:
 def _in_child() -> None:
     global _lock
     _lock = originals.allocate_lock()
+    sleeping.forget()
     for instrument in instruments():
         instrument.reset()
 

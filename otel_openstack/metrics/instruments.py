@@ -9,9 +9,9 @@ from math import inf
 from typing import Any, Protocol
 
 from otel_openstack import levels, scrub
-from otel_openstack.metrics import cells
+from otel_openstack.metrics import cells, choosing, sleeping
 from otel_openstack.metrics.cells import Cell, Record
-from otel_openstack.runtime import originals
+from otel_openstack.runtime import originals, process
 from otel_openstack.semconv.model import Instrument as Model
 
 Label = str | bool | int | float | None
@@ -105,6 +105,10 @@ class Instrument:
     def __init__(self, model: Model, *, gil: bool = cells.GIL) -> None:
         self.model = model
         self.name = model.name
+        self.attribute_names = model.attributes + model.dimensions
+        """What the labels of a series are; those of dimensions are None where nobody chose them."""
+        self.dimensions: tuple[str, ...] = ()
+        """Attributes of the request that are chosen now: given behind the labels, or asked for at each record."""
         self.kind = cells.KINDS[model.kind]
         self.bounds: list[float] = [*cells.SENTINELS, *map(float, model.boundaries or ())]
         self.series: list[Series] = []
@@ -127,6 +131,8 @@ class Instrument:
         """Read the level again. What was bound before goes on counting, though nobody is shown it."""
         self.possible = levels.possible(self.model.level, group(self.name), self.name)
         self.enabled = levels.active(self.model.level, group(self.name), self.name)
+        self._choosers = choosing.choosers(self.model.dimensions)
+        self.dimensions = self.model.dimensions if self._choosers else ()
         self.record = self._dynamic() if self.enabled else _ignore
 
     def bind(self, *labels: Label) -> Record:
@@ -139,15 +145,28 @@ class Instrument:
         """
         if not self.possible:
             return _ignore
+        if self.dimensions:
+            return lambda value: self.record(value, *labels)
         found = self._recorders[labels]
         self._bound.add(found)
         return found
 
     def _dynamic(self) -> Callable[..., None]:
         recorders = self._recorders
+        if self.dimensions:
+            size = len(self.model.attributes)
+            return self._dimensioned(choosing.labelling(self.dimensions, self._choosers, size))
 
         def record(value: float, *labels: Label) -> None:
             recorders[labels](value)
+
+        return record
+
+    def _dimensioned(self, chosen: Callable[[Labels], Labels]) -> Callable[..., None]:
+        recorders = self._recorders
+
+        def record(value: float, *labels: Label) -> None:
+            recorders[chosen(labels)](value)
 
         return record
 
@@ -155,7 +174,7 @@ class Instrument:
 
     def _admit(self, given: Labels) -> Record:
         with self._lock:
-            labels = self.canonical(given)
+            labels = self._within_share(self.canonical(given))
             recorder = self._recorders.get(labels)
             if recorder is None:
                 if not _budget.take(self._held, self.model.limit):
@@ -169,9 +188,9 @@ class Instrument:
 
     def canonical(self, given: Labels) -> Labels:
         """Return the labels with all places filled, plain types, and the number of error types bounded."""
-        missing = len(self.model.attributes) - len(given)
+        missing = len(self.attribute_names) - len(given)
         if missing < 0:
-            raise ValueError(f"{self.name} has the attributes {self.model.attributes}, not {len(given)} labels")
+            raise ValueError(f"{self.name} has the attributes {self.attribute_names}, not {len(given)} labels")
         labels = tuple(_clean(_plain(label)) for label in given) + (None,) * missing
         place = self._error_place
         if place is None or labels[place] is None or labels[place] in self._error_types:
@@ -185,19 +204,33 @@ class Instrument:
         """Return the attributes that labels stand for."""
         if labels is OVERFLOW:
             return {"otel.metric.overflow": True}
-        pairs = zip(self.model.attributes, labels, strict=True)
+        pairs = zip(self.attribute_names, labels, strict=True)
         return {name: label for name, label in pairs if label is not None}
+
+    def _within_share(self, labels: Labels) -> Labels:
+        """Return labels that leave the last quarter of the series to what is of no project: it is told apart longer."""
+        size = len(self.model.attributes)
+        if not self.dimensions or labels in self._recorders or 4 * self._held < 3 * self.model.limit:
+            return labels
+        return (*labels[:size], *(label and choosing.OTHER for label in labels[size:]))
 
     def _new(self, labels: Labels) -> Record:
         series = Series(labels, self.kind, self.bounds, gil=self._gil)
         self.series.append(series)
         if self.target is not None:
             self._forward(series, self.target)
+        else:
+            self._lull(series)
         return series.record
+
+    def _lull(self, series: Series) -> None:
+        if not process.started() and series.shards is None and self.target is None:
+            sleeping.lull(series.record, series.cell)
 
     def _forward(self, series: Series, target: Target) -> None:
         record = target(self.attributes(series.labels))
         if series.shards is None:
+            sleeping.rouse(series.record, series.cell)
             cells.redirect(series.record, series.cell, record)
         else:  # what is bound already keeps its cells there
             series.record = record
@@ -273,6 +306,12 @@ class Instrument:
         """Forget all that was recorded: in a forked child, where no other thread can be recording, and in tests."""
         self._lock = originals.allocate_lock()
         self._empty()
+        self.lull()
+
+    def lull(self) -> None:
+        """Let the next record start the process, where it is not started."""
+        for series in self.series:
+            self._lull(series)
 
     def release(self) -> None:
         """Let go of the series that nobody holds bound, and begin the others anew, while threads go on recording."""

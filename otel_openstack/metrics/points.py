@@ -30,7 +30,7 @@ def merged(theirs: MetricsData | None, resource: Resource, batches: list[Batch])
     """Return the SDK's data with our points added; None if there is nothing at all, as the SDK has it."""
     if not batches:
         return theirs
-    metrics = [_metric(batch) for batch in batches]
+    metrics = [metric(batch) for batch in batches]
     scopes = list(theirs.resource_metrics[0].scope_metrics) if theirs is not None else []
     for place, scope in enumerate(scopes):
         if scope.scope == SCOPE:  # encoders want a scope once
@@ -41,7 +41,8 @@ def merged(theirs: MetricsData | None, resource: Resource, batches: list[Batch])
     return MetricsData([ResourceMetrics(resource, scopes, resource.schema_url)])
 
 
-def _metric(batch: Batch) -> Metric:
+def metric(batch: Batch) -> Metric:
+    """Return the points of a stream in the SDK's class."""
     stream = batch.stream
     data: Histogram | Sum | Gauge
     if stream.kind == "histogram":

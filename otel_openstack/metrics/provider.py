@@ -125,6 +125,8 @@ class Joint:
         self._theirs: sdk_seam.Collect = lambda *_, **__: None
         sdk_seam.join(provider, self._seam)
         _joints.add(self)
+        if not process.started():
+            self.rest()
         catalog.adopt(self, Joint.adopt)
 
     def _seam(self, collect: sdk_seam.Collect) -> sdk_seam.Collect:
@@ -157,9 +159,15 @@ class Joint:
         sdk_seam.set_resource(self._provider, _of_this_process(sdk_seam.resource(self._provider)))
         for desk in self._desks.values():
             desk.begin()
+        self.rest()
+
+    def rest(self) -> None:
+        """Let the next record of the SDK's instruments start the process."""
+        sdk_seam.await_first(self._provider, process.ensure)
 
     def revive(self) -> None:
         """Start what threads of the SDK a fork has ended."""
+        sdk_seam.pass_on(self._provider)
         sdk_seam.revive(self._provider)
 
     def twin(self, instrument: Instrument) -> Any:
@@ -295,7 +303,7 @@ def _divert(instrument: Instrument, twin: Any) -> None:
 
 
 def _stream(instrument: Instrument, match: sdk_seam.Match, temporality: int) -> Stream:
-    names = instrument.model.attributes
+    names = instrument.attribute_names
     kept = names if match.attribute_names is None else tuple(name for name in names if name in match.attribute_names)
     return Stream(
         name=match.name,
@@ -326,5 +334,11 @@ def _at_start() -> None:
         joint.revive()
 
 
+def _switched_off() -> None:
+    for joint in tuple(_joints):
+        joint.rest()
+
+
 process.on_child(_in_child)
 process.on_start(_at_start)
+switch.on_change(leave=_switched_off)

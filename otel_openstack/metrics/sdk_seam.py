@@ -23,7 +23,9 @@ Collect = Callable[..., MetricsData | None]
 
 INTERNAL = "opentelemetry.sdk.metrics._internal"
 LOCKING_MODULES = ("", ".aggregation", ".measurement_consumer", "._view_instrument_match", ".metric_reader_storage")
-CONSUMER_NAMES = ("_lock", "_reader_storages", "_async_instruments", "collect", "add_metric_reader")
+CONSUMER_NAMES = (
+    "_lock", "_reader_storages", "_async_instruments", "collect", "add_metric_reader", "consume_measurement",
+)  # fmt: skip
 PROVIDER_NAMES = ("_lock", "_meter_lock", "_meters", "_sdk_config", "_all_metric_readers_lock")
 STORAGE_NAMES = ("_get_or_init_view_instrument_match", "collect")
 READER_LOCKS: dict[str, Callable[[], Any]] = {"_export_lock": originals.allocate_lock, "_lock": RLock}
@@ -83,6 +85,23 @@ def join(provider: Any, collect: Callable[[Collect], Collect]) -> None:
     for reader, storage in consumer._reader_storages.items():
         storage._lock = RLock()
         reader._set_collect_callback(consumer.collect)
+
+
+def await_first(provider: Any, begin: Callable[[], None]) -> None:
+    """Call `begin` before each record of the SDK's instruments, until `pass_on`."""
+    consumer = provider._measurement_consumer
+    consume = type(consumer).consume_measurement
+
+    def consume_measurement(measurement: Any) -> None:
+        begin()
+        consume(consumer, measurement)
+
+    consumer.consume_measurement = consume_measurement
+
+
+def pass_on(provider: Any) -> None:
+    """Undo `await_first`."""
+    vars(provider._measurement_consumer).pop("consume_measurement", None)
 
 
 def _use_native_locks() -> None:

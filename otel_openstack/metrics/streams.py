@@ -115,7 +115,7 @@ class _Lane:
         self._kind = instrument.kind
         self._observed = isinstance(instrument, Observable)
         self._mark_of: Callable[[Cell], Any] = itemgetter(cells.VALUE) if self._observed else instrument.kind.times
-        names = instrument.model.attributes
+        names = instrument.attribute_names
         self._places = None if stream.attribute_names == names else [names.index(n) for n in stream.attribute_names]
 
     def points(self, snapshot: Snapshot, windows: dict[Labels, tuple[float, float]], *, changed_only: bool) -> Snapshot:

@@ -18,8 +18,11 @@ IN_MODULE: tuple[type, ...] = (FunctionType, BuiltinFunctionType, MethodType)
 COMPILED = "cython_function_or_method"
 
 
-def unfit(owner: Any, attribute: str, original: Any) -> str:
-    """Return why `original`, the attribute of a class or module, cannot be wrapped; nothing if it can."""
+def unfit(owner: Any, attribute: str, original: Any, *, asynchronous: bool = False) -> str:
+    """Return why `original`, the attribute of a class or module, cannot be wrapped; nothing if it can.
+
+    asynchronous: whether the wrapper knows how to wait.
+    """
     function = original.__func__ if isinstance(original, staticmethod | classmethod) else original
     if function is not original and isinstance(function, BuiltinFunctionType):
         return ""
@@ -27,6 +30,8 @@ def unfit(owner: Any, attribute: str, original: Any) -> str:
     if not isinstance(function, fit) and type(function).__name__ != COMPILED:
         kind = "class" if isinstance(function, type) else type(function).__name__
         return f"{attribute} is a {kind} in this release, not a function"
+    if asynchronous:
+        return ""
     if inspect.iscoroutinefunction(function) or inspect.isasyncgenfunction(function):
         return f"{attribute} is asynchronous in this release"
     return ""

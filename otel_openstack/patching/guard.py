@@ -35,8 +35,8 @@ class Guard:
         self.on = _may_work(name)
 
     def applies(self) -> bool:
-        """Whether to change what is being made: also while everything is suspended, as it may outlive that."""
-        return self.on or (_suspended and self._sound())
+        """Whether to change what is being made: also while all is suspended or off: it may outlive that."""
+        return self.on or self._sound()
 
     def settle(self) -> None:
         """Work or pass through, as all that bears on it says now."""

@@ -101,7 +101,7 @@ class _Loader:
             module.__spec__.loader = self._loader
         module.__loader__ = self._loader
         self._loader.exec_module(module)
-        for callback in _callbacks.pop(module.__name__, ()):
+        for callback in tuple(_callbacks.pop(module.__name__, ())):  # one may take itself back
             _call(callback, module)
 
 

@@ -55,6 +55,8 @@ class Patch:
     replace: Replace | None = None
     lasting: bool = False
     """Works whatever level the process has moved to: it measures nothing itself."""
+    always: bool = False
+    """So does this one, and also while the process is switched off: it notes, or changes, what may outlive that."""
     _undo: list[Callable[[], None]] = field(default_factory=list)
 
     def install(self) -> None:
@@ -78,7 +80,7 @@ class Patch:
 
     def _follow_level(self) -> None:
         """Pass through while the level in force is below this patch's own."""
-        if self.lasting:
+        if self.lasting or self.always:
             last(self.name)
         else:
             mute(self.name, not levels.active(self.level, self.group))
@@ -86,9 +88,8 @@ class Patch:
     def _refused(self) -> str:
         if not levels.possible(self.level, self.group):
             return f"level {self.level.name.lower()} is not in force"
-        for pattern in settings.get().disabled_patches:
-            if self.name == pattern or (pattern.endswith("*") and self.name.startswith(pattern[:-1])):
-                return "disabled by OTEL_OPENSTACK_DISABLED_PATCHES"
+        if settings.names_patch(settings.get().disabled_patches, self.name):
+            return "disabled by OTEL_OPENSTACK_DISABLED_PATCHES"
         return ""
 
     def _apply(self, module: ModuleType) -> None:
@@ -136,9 +137,9 @@ class Patch:
         watch.renew()
         if self.hook is not None:
             hook = self.hook() if isinstance(self.hook, type) else self.hook
-            return hooked(original, hook, watch)  # type: ignore[arg-type]
+            return hooked(original, hook, watch, always=self.always)  # type: ignore[arg-type]
         if self.rewrite is not None:
-            return rewritten(original, self.rewrite, watch)
+            return rewritten(original, self.rewrite, watch, always=self.always)
         if self.replace is not None:
             return self.replace(original)
         raise TypeError(f"patch {self.name} has neither hook, rewrite nor replace")
@@ -150,20 +151,20 @@ _installed: list[Patch] = []
 def _level_moved() -> None:
     for patch in tuple(_installed):
         patch._follow_level()
-    silence(levels.current() is Level.OFF)
+    silence(levels.nothing_active())
 
 
 levels.on_move(_level_moved)
 
 
-def hooked(original: Callable[..., Any], hook: Hook, watch: Guard) -> Callable[..., Any]:
-    """Return `original` with `hook` round it: before, call, finish exactly once."""
+def hooked(original: Callable[..., Any], hook: Hook, watch: Guard, *, always: bool = False) -> Callable[..., Any]:
+    """Return `original` with `hook` round it: before, call, finish exactly once. See `Patch.always`."""
     before, finish = hook.before, hook.finish
 
     @functools.wraps(original)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
         state = None
-        if watch.on:
+        if watch.on or (always and watch.applies()):
             try:
                 # Most calls have no keywords, and are quicker without.
                 state = before(*args, **kwargs) if kwargs else before(*args)
@@ -226,7 +227,7 @@ def rewritten(
         original: the library's function.
         rewrite: see `Rewrite`.
         watch: the guard of the patch.
-        always: do so while the process is switched off too: for what goes into objects that outlive that.
+        always: see `Patch.always`.
 
     """
 

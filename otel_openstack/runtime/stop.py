@@ -13,7 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from otel_openstack import settings
-from otel_openstack.runtime import notices, originals, process, worker
+from otel_openstack.runtime import aside, notices, originals, process, worker
 
 LIMIT = 0.9  # seconds, at most, when the collector is slow but moves
 RECHECK = 1.0  # seconds between looks at uwsgi.atexit, which has one slot that the application may overwrite
@@ -31,6 +31,8 @@ def on_end(callback: Callable[[], str]) -> None:
 
 def stop(reason: str) -> None:
     """Export what is left, count the rest as dropped, say so. Once a process; never raises; takes at most 1 s.
+
+    Exporters of others end meanwhile, within the same deadline.
 
     Args:
         reason: who called, for the log at debug level.
@@ -58,8 +60,13 @@ def stop(reason: str) -> None:
 
 def _stop(reason: str) -> None:
     patience = settings.get().exit_timeout
-    in_time = worker.finish(patience, max(patience, min(2 * patience, LIMIT)))
+    longest = max(patience, min(2 * patience, LIMIT))
+    deadline = originals.monotonic() + longest
+    aside.begin()
+    in_time = worker.finish(patience, longest)
     notices.say("debug", f"stopped by {reason}" + ("" if in_time else ", the export thread was left behind"))
+    for name in aside.wait(deadline):
+        notices.say("warning", f"{name} did not end in time and is left behind: what it still held is lost")
     for closer in _closers:
         line = closer()
         if line:

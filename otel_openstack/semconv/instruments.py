@@ -68,8 +68,15 @@ OTEL_OPENSTACK_INSTRUMENT_SERIES = "otel_openstack.instrument.series"
 OTEL_OPENSTACK_ITEMS_DELIVERED = "otel_openstack.items.delivered"
 OTEL_OPENSTACK_ITEMS_DROPPED = "otel_openstack.items.dropped"
 OTEL_OPENSTACK_ITEMS_RECORDED = "otel_openstack.items.recorded"
+OTEL_OPENSTACK_METRIC_LOG_DROPPED = "otel_openstack.metric_log.dropped"
+OTEL_OPENSTACK_METRIC_LOG_SENT = "otel_openstack.metric_log.sent"
+OTEL_OPENSTACK_NOTIFICATION_PAIRS = "otel_openstack.notification.pairs"
+OTEL_OPENSTACK_NOTIFICATION_RULE_RESULTS = "otel_openstack.notification.rule.results"
 OTEL_OPENSTACK_PATCH_FAILURES = "otel_openstack.patch.failures"
 OTEL_OPENSTACK_QUEUE_LENGTH = "otel_openstack.queue.length"
+OTEL_OPENSTACK_STATSD_LINES_DROPPED = "otel_openstack.statsd.lines.dropped"
+OTEL_OPENSTACK_STATSD_LINES_SENT = "otel_openstack.statsd.lines.sent"
+OTEL_OPENSTACK_STATSD_POINTS_DROPPED = "otel_openstack.statsd.points.dropped"
 PROCESS_CONTEXT_SWITCHES = "process.context_switches"
 PROCESS_CPU_TIME = "process.cpu.time"
 PROCESS_MEMORY_USAGE = "process.memory.usage"
@@ -279,6 +286,7 @@ INSTRUMENTS: dict[str, Instrument] = {
         observable=False,
         limit=2000,
         stability="stable",
+        dimensions=("openstack.project_id", "openstack.domain_id"),
     ),
     HTTP_SERVER_RESPONSE_BODY_SIZE: Instrument(
         name=HTTP_SERVER_RESPONSE_BODY_SIZE,
@@ -706,7 +714,7 @@ INSTRUMENTS: dict[str, Instrument] = {
         name=OPENSTACK_WSGI_BACKLOG_CONNECTION_COUNT,
         kind="updowncounter",
         unit="{connection}",
-        description="Connections that wait in the listening socket's queue to be accepted. Workers that share a socket report the same queue.",
+        description="Connections that wait in the listening socket's queue to be accepted. Of the workers that share a socket exactly one reports it.",
         attributes=("server.port",),
         level="basic",
         boundaries=None,
@@ -834,6 +842,54 @@ INSTRUMENTS: dict[str, Instrument] = {
         limit=2000,
         stability="development",
     ),
+    OTEL_OPENSTACK_METRIC_LOG_DROPPED: Instrument(
+        name=OTEL_OPENSTACK_METRIC_LOG_DROPPED,
+        kind="counter",
+        unit="{record}",
+        description="Records of level METRIC that reached no receiver, by reason.",
+        attributes=("otel_openstack.drop.reason",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_METRIC_LOG_SENT: Instrument(
+        name=OTEL_OPENSTACK_METRIC_LOG_SENT,
+        kind="counter",
+        unit="{line}",
+        description="Lines of level METRIC that left as datagrams and that nobody refused.",
+        attributes=(),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_NOTIFICATION_PAIRS: Instrument(
+        name=OTEL_OPENSTACK_NOTIFICATION_PAIRS,
+        kind="counter",
+        unit="{notification}",
+        description="Beginnings and ends of what notifications tell, by what became of them.",
+        attributes=("otel_openstack.notification.rule", "otel_openstack.notification.outcome"),
+        level="basic",
+        boundaries=None,
+        observable=False,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_NOTIFICATION_RULE_RESULTS: Instrument(
+        name=OTEL_OPENSTACK_NOTIFICATION_RULE_RESULTS,
+        kind="counter",
+        unit="{notification}",
+        description="Notifications that a rule was asked about, by what it answered; `matched` became an event.",
+        attributes=("otel_openstack.notification.rule", "otel_openstack.notification.outcome"),
+        level="basic",
+        boundaries=None,
+        observable=False,
+        limit=2000,
+        stability="development",
+    ),
     OTEL_OPENSTACK_PATCH_FAILURES: Instrument(
         name=OTEL_OPENSTACK_PATCH_FAILURES,
         kind="counter",
@@ -852,6 +908,42 @@ INSTRUMENTS: dict[str, Instrument] = {
         unit="{item}",
         description="Items that wait for their export.",
         attributes=("otel_openstack.signal",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_STATSD_LINES_DROPPED: Instrument(
+        name=OTEL_OPENSTACK_STATSD_LINES_DROPPED,
+        kind="counter",
+        unit="{line}",
+        description="Lines for statsd that were not sent, by reason.",
+        attributes=("otel_openstack.drop.reason",),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_STATSD_LINES_SENT: Instrument(
+        name=OTEL_OPENSTACK_STATSD_LINES_SENT,
+        kind="counter",
+        unit="{line}",
+        description="Lines that the process itself sent to statsd (OTEL_METRICS_EXPORTER=statsd) and that nobody refused.",
+        attributes=(),
+        level="basic",
+        boundaries=None,
+        observable=True,
+        limit=2000,
+        stability="development",
+    ),
+    OTEL_OPENSTACK_STATSD_POINTS_DROPPED: Instrument(
+        name=OTEL_OPENSTACK_STATSD_POINTS_DROPPED,
+        kind="counter",
+        unit="{point}",
+        description="Points that became no line of statsd, by reason.",
+        attributes=("otel_openstack.drop.reason",),
         level="basic",
         boundaries=None,
         observable=True,
@@ -947,5 +1039,6 @@ INSTRUMENTS: dict[str, Instrument] = {
         observable=False,
         limit=2000,
         stability="release_candidate",
+        dimensions=("openstack.project_id", "openstack.domain_id"),
     ),
 }

@@ -27,3 +27,5 @@ class Instrument(NamedTuple):
     """The most series a process keeps; what comes beyond is added up in one overflow series."""
     stability: str
     """stable, release_candidate or development"""
+    dimensions: tuple[str, ...] = ()
+    """Attributes of the request that stand behind the others where an operator chose them (`metric_dimensions`)."""

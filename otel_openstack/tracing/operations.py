@@ -84,7 +84,12 @@ class Operation:
 
     def carrier_inject(self, carrier: MutableMapping[str, Any]) -> None:
         """Write this span's context into the headers of an outgoing call."""
-        propagators.inject(carrier, self._context, OWN_KEYS)
+        names, context = settings.get().baggage_dimensions, self._context
+        if names:
+            from otel_openstack.tracing import asking  # it reads what this module keeps
+
+            context = asking.with_baggage(context, names)
+        propagators.inject(carrier, context, OWN_KEYS)
 
     def attach(self) -> None:
         """Make the span and the totals current in this thread or green thread."""

@@ -14,11 +14,14 @@ from collections.abc import Callable
 from typing import Any, Protocol
 
 from otel_openstack.exporters.accounting import OFF, Account
+from otel_openstack.runtime import process
 
 # The export thread is woken when this share of the room is taken, else it comes at its interval.
 WAKE_SHARE = 0.1
 FULL = "queue full"
 UNBOUNDED = sys.maxsize
+ASLEEP = sys.maxsize
+"""More than there is ever room: the first record of a process has to start it."""
 
 
 class Weighed(Protocol):
@@ -53,7 +56,7 @@ class Queue:
         self._weighed = 0
         self.append = self._items.append
         self.room = 0 if self._closed else self.most_bytes
-        self._rearm()
+        self.low = ASLEEP
 
     def close(self) -> None:
         """Let go of what waits, and drop and count whatever comes."""
@@ -68,16 +71,25 @@ class Queue:
     def _rearm(self) -> None:
         self.low = int(self.most_bytes * (1 - WAKE_SHARE))
 
+    def _first(self) -> None:
+        """Start the process; a forked child, which has a queue of its own, too."""
+        process.ensure()
+        if process.started():
+            self._rearm()
+
     def put(self, item: Weighed) -> None:
         """Add a finished record, or drop and count it."""
+        if self.low == ASLEEP:
+            self._first()
         self.account.recorded += 1
         room = self.room - item._weight
         if room < self.low:
             if room < 0:
                 self.account.drop(1, OFF if self._closed else FULL)
                 return
-            self.low = 0  # woken once; armed again when the export thread takes
-            self._wake()
+            if self.low != ASLEEP:
+                self.low = 0  # woken once; armed again when the export thread takes
+                self._wake()
         self.room -= item._weight
         self.append(item)
 

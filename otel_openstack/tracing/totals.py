@@ -33,6 +33,7 @@ class Totals:
     """
 
     __slots__ = (
+        "asked",
         "bytes_in",
         "bytes_out",
         "cache_calls",
@@ -67,6 +68,8 @@ class Totals:
         self.detached = detached
         self.parent = parent
         self.ended = False
+        self.asked: Any = None
+        """Whom the work is for: see `asking`."""
 
     def add_db(self, seconds: float, summary: str) -> None:
         """Count a database call; `summary` is kept of the slowest and never holds values."""

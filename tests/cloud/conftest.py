@@ -18,7 +18,7 @@ import pytest
 from tests.cloud.recorded import Run
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-DASHBOARDS = Path(__file__).with_name("test_dashboards.py")
+ONCE = tuple(Path(__file__).with_name(f"test_{name}.py") for name in ("dashboards", "observed_demo"))
 DIRECTORY = ROOT / ".cache" / "cloud"
 VENV = Path(os.environ.get("MINICLOUD_VENV", ROOT / ".demo" / "venv"))
 WITHIN = 1200  # seconds
@@ -26,8 +26,8 @@ KEPT = ("*.json", "*.jsonl", "oslo-metrics.txt")  # of the cloud's state
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Ask the dashboards' queries of one recorded run only: the other one adds nothing to them but a minute."""
-    again = [item for item in items if item.path == DASHBOARDS and "[threading" in item.name]
+    """Take one recorded run only for some: the other one adds nothing to them but a minute."""
+    again = [item for item in items if item.path in ONCE and "[threading" in item.name]
     config.hook.pytest_deselected(items=again)
     items[:] = [item for item in items if item not in again]
 

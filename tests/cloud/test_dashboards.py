@@ -37,7 +37,7 @@ exporters:
   otlp_http:
     timeout: 2s
     retry_on_failure: {enabled: false}
-    sending_queue: {queue_size: 1, num_consumers: 1}
+    sending_queue: {sizer: requests, queue_size: 1, num_consumers: 1}
 """
 # Panels that show what must not be; in a cloud that is well, and in these faults, they stay at zero.
 ZERO = {

@@ -108,6 +108,11 @@ def writable(directory):
     return Prometheus(directory, packaged(), "--web.enable-remote-write-receiver")
 
 
+def taking_otlp(directory):
+    """A Prometheus that takes OTLP, built from its Go module."""
+    return Prometheus(directory, built("prometheus"), "--web.enable-otlp-receiver")
+
+
 class Jaeger:
     """Jaeger with its storage in memory: what it had is gone when it is stopped."""
 

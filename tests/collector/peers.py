@@ -30,6 +30,13 @@ PEERS = ROOT / "collector" / "peers"
 SECONDS = 30
 BOUNDS = (0.005, 0.01, 0.025, 0.05, 0.075, 0.1, 0.25, 0.5, 0.75, 1.0, 2.5, 5.0, 7.5, 10.0)
 HEALTHY = re.compile(r"^otelcol_(\w+?)(?:\{(.*)\})? ([0-9.e+]+)$")
+SIGNALS = ("spans", "metric_points", "log_records")
+# What the collector counts when something does not arrive where it should.
+DROPS = (
+    "exporter_statsd_dropped_lines", "exporter_statsd_dropped_points",
+    *(f"receiver_{how}_{what}" for how in ("refused", "failed") for what in SIGNALS),
+    *(f"exporter_{how}_failed_{what}" for how in ("send", "enqueue") for what in SIGNALS),
+)  # fmt: skip
 
 
 def binary():
@@ -149,14 +156,29 @@ class Collector:
         body = {"resourceMetrics": [worker.resource() for worker in workers][::-1]}
         assert self.post(body, over_socket=over_socket) == http.HTTPStatus.OK
 
-    def own(self, name):
-        """Sum of one of the collector's own metrics, by reason where it has one."""
-        sums = Counter()
+    def health_metrics(self):
+        """The collector's own metrics: name, labels, value."""
         for line in (self.get(self.metrics, "/metrics") or "").splitlines():
-            if (found := HEALTHY.match(line)) and found[1].removesuffix("_total") == name:
-                reason = re.search(r'reason="(\w+)"', found[2] or "")
-                sums[reason[1] if reason else ""] += float(found[3])
+            if found := HEALTHY.match(line):
+                labels = dict(re.findall(r'(\w+)="([^"]*)"', found[2] or ""))
+                yield found[1].removesuffix("_total"), labels, float(found[3])
+
+    def own(self, name, by="reason"):
+        """Sum of one of the collector's own metrics, by reason where it has one, or by another label."""
+        sums = Counter()
+        for found, labels, value in self.health_metrics():
+            if found == name:
+                sums[labels.get(by, "")] += value
         return sums
+
+    def drops(self):
+        """What was dropped, by metric and labels (which exporter, why), as the collector counts it."""
+        told = ("exporter", "receiver", "data_type", "reason")
+        return {
+            " ".join((name, *(labels[label] for label in told if label in labels))): value
+            for name, labels, value in self.health_metrics()
+            if name in DROPS and value
+        }
 
     def prometheus(self, port):
         """Values of what to-prometheus.yaml shows, by metric, added up over its series."""
@@ -180,6 +202,7 @@ class EtsyStatsd:
         self.port, self.management = free_port(), free_port()
         self.file = directory / "flushes.jsonl"
         self.process = None
+        self.at, self.counted, self.flushed = 0, Counter(), {"gauges": {}}
 
     @staticmethod
     def install():
@@ -208,15 +231,23 @@ class EtsyStatsd:
     def __exit__(self, *exc):
         self.stop()
 
-    def flushes(self):
-        return [json.loads(line) for line in text(self.file).splitlines()]
+    def read(self):
+        """Read what was flushed since the last time: a flush names every counter there ever was."""
+        if self.file.exists():
+            with self.file.open() as lines:
+                lines.seek(self.at)
+                while (line := lines.readline()).endswith("\n"):
+                    self.at = lines.tell()
+                    self.flushed = json.loads(line)
+                    self.counted.update({name: value for name, value in self.flushed["counters"].items() if value})
 
     def counter(self, name):
-        return sum(flush["counters"].get(name, 0) for flush in self.flushes())
+        self.read()
+        return self.counted[name]
 
     def gauge(self, name):
-        flushes = self.flushes()
-        return flushes[-1]["gauges"].get(name) if flushes else None
+        self.read()
+        return self.flushed["gauges"].get(name)
 
 
 @dataclass
@@ -226,6 +257,7 @@ class Worker:
     service: str = "nova-api"
     started: float = field(default_factory=time.time)
     instance: str = field(default_factory=lambda: str(uuid.uuid4()))
+    number: int | None = None  # of a worker: the one that is started in its place has it too
     requests: int = 0
     active: int = 0
     latencies: list[float] = field(default_factory=list)
@@ -236,8 +268,13 @@ class Worker:
 
     def resource(self):
         attributes = {"service.name": self.service, "service.instance.id": self.instance, "host.name": "c1"}
+        told = [{"key": key, "value": {"stringValue": value}} for key, value in attributes.items()]
+        if self.number is not None:
+            pid = int(self.instance[:4], 16)
+            told += [{"key": "openstack.worker.id", "value": {"intValue": str(self.number)}}]
+            told += [{"key": "process.pid", "value": {"intValue": str(pid)}}]
         return {
-            "resource": {"attributes": [{"key": k, "value": {"stringValue": v}} for k, v in attributes.items()]},
+            "resource": {"attributes": told},
             "scopeMetrics": [{"scope": {"name": "test"}, "metrics": [*self.metrics()]}],
         }
 
@@ -280,7 +317,7 @@ def requests_in_file(directory):
     last = {}
     for line in filter(readable, text(directory / "metrics.jsonl").split("\n")):
         for resource in json.loads(line)["resourceMetrics"]:
-            attributes = {a["key"]: a["value"]["stringValue"] for a in resource["resource"].get("attributes", ())}
+            attributes = {a["key"]: next(iter(a["value"].values())) for a in resource["resource"].get("attributes", ())}
             for metric in resource["scopeMetrics"][0]["metrics"]:
                 if metric["name"] == "requests":
                     last[attributes["service.instance.id"]] = int(metric["sum"]["dataPoints"][-1]["asInt"])

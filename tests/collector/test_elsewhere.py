@@ -18,7 +18,7 @@ from tests.collector.peers import CACHE, CONFIG, ROOT
 COLLECTOR = ROOT / "collector"
 ELSEWHERE = COLLECTOR / "elsewhere"
 UNTESTED = re.compile(r"\A# SPDX.*\n# Not (built and not )?tested here: ")
-QUEUE = {"queue_size", "num_consumers", "block_on_overflow"}
+QUEUE = {"sizer", "queue_size", "num_consumers", "block_on_overflow"}
 RETRY = {"initial_interval", "max_interval", "max_elapsed_time"}
 SENDING = {"timeout": None, "sending_queue": QUEUE, "retry_on_failure": RETRY}
 SASL = {"sasl": {"username", "password", "mechanism", "version"}}

@@ -6,16 +6,18 @@ from __future__ import annotations
 import concurrent.futures
 import contextlib
 import http
+import json
 import os
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 import time
 
 import pytest
 
-from tests.collector.observers import Jaeger, writable
+from tests.collector.observers import Jaeger, taking_otlp, writable
 from tests.collector.peers import (
     ROOT,
     Collector,
@@ -48,10 +50,17 @@ def agent(directory, etsy, *more, extra="", **environment):
     return collector
 
 
-def writing(directory, etsy, port):
+# How a Prometheus is written to: fragment, variable, path, and how it is started.
+WAYS = {
+    "remote write": ("to-prometheus-remote-write.yaml", "OTEL_OPENSTACK_REMOTE_WRITE", "/api/v1/write", writable),
+    "otlp": ("to-prometheus-otlp.yaml", "OTEL_OPENSTACK_PROMETHEUS_OTLP", "/api/v1/otlp", taking_otlp),
+}
+
+
+def writing(directory, etsy, port, way="remote write"):
     """An agent that writes to the Prometheus at `port` too."""
-    url = f"http://127.0.0.1:{port}/api/v1/write"
-    return agent(directory, etsy, "to-prometheus-remote-write.yaml", OTEL_OPENSTACK_REMOTE_WRITE=url)
+    fragment, variable, path, _ = WAYS[way]
+    return agent(directory, etsy, fragment, **{variable: f"http://127.0.0.1:{port}{path}"})
 
 
 def others_go_on(collector, etsy, worker, directory):
@@ -65,13 +74,14 @@ def others_go_on(collector, etsy, worker, directory):
     assert collector.process.alive()
 
 
-def test_prometheus_down_and_up_again(tmp_path):
-    """By remote write: what it missed is in the values that it gets when it is back."""
-    with EtsyStatsd(tmp_path) as etsy, writable(tmp_path / "prometheus") as prometheus:
-        with writing(tmp_path, etsy, prometheus.port) as collector:
+@pytest.mark.parametrize("way", WAYS)
+def test_prometheus_down_and_up_again(tmp_path, way):
+    """What it missed is in the values that it gets when it is back."""
+    with EtsyStatsd(tmp_path) as etsy, WAYS[way][-1](tmp_path / "prometheus") as prometheus:
+        with writing(tmp_path, etsy, prometheus.port, way) as collector:
             worker = Worker()
             others_go_on(collector, etsy, worker, tmp_path)
-            wait(lambda: prometheus.value(COUNT) == 1, "remote write")
+            wait(lambda: prometheus.value(COUNT) == 1, way)
             prometheus.stop()
             others_go_on(collector, etsy, worker, tmp_path)
             others_go_on(collector, etsy, worker, tmp_path)
@@ -85,13 +95,13 @@ def reported(collector, worker):
     return True
 
 
-def test_prometheus_down_for_longer_than_the_queue(tmp_path):
+@pytest.mark.parametrize("way", WAYS)
+def test_prometheus_down_for_longer_than_the_queue(tmp_path, way):
     with EtsyStatsd(tmp_path) as etsy:
-        with writing(tmp_path, etsy, free_port()) as collector:
+        with writing(tmp_path, etsy, free_port(), way) as collector:
             worker = Worker()
-            for _ in range(5):
-                others_go_on(collector, etsy, worker, tmp_path)
-            wait(lambda: collector.own("exporter_enqueue_failed_metric_points").total(), "counted")
+            lost = lambda: collector.own("exporter_enqueue_failed_metric_points").total()  # noqa: E731
+            wait(lambda: others_go_on(collector, etsy, worker, tmp_path) or lost(), "counted")
             stop_within(collector, 30)
 
 
@@ -230,6 +240,55 @@ def test_ten_times_the_load(tmp_path):
             assert collector.own("receiver_refused_metric_points").total()
 
 
+LOADS, SPANS = 60, 2000  # some 30 MB as they are sent, ten times that in memory
+
+
+def numbered(name, count):
+    """Spans that are small on the wire and large in memory, as a request."""
+    attributes = [{"key": f"k{at}", "value": {"intValue": "1"}} for at in range(20)]
+    spans = [span(name) | {"spanId": f"{at + 1:016x}", "attributes": attributes} for at in range(count)]
+    return json.dumps({"resourceSpans": [{"resource": {}, "scopeSpans": [{"scope": {}, "spans": spans}]}]})
+
+
+def spans_in_files(directory):
+    return sum(path.read_bytes().count(b'"spanId"') for path in directory.glob("traces*.jsonl"))
+
+
+def test_outputs_that_are_away_starve_no_other(tmp_path):
+    """The gateway is down and Jaeger takes connections only, under what would fill the memory several times."""
+    (tmp_path / "gateway").mkdir()
+    everything = {"OTEL_OPENSTACK_TRACES_PERCENT": "100", "OTEL_OPENSTACK_DECISION_WAIT": "1s"}
+    gateway = Collector(tmp_path / "gateway", "gateway.yaml", "to-files.yaml", environment=everything)
+    with EtsyStatsd(tmp_path) as etsy, socket.create_server(("127.0.0.1", 0), backlog=50) as silent:
+        away = {
+            "OTEL_OPENSTACK_GATEWAY": f"http://127.0.0.1:{gateway.otlp}",
+            "OTEL_OPENSTACK_JAEGER": f"http://127.0.0.1:{silent.getsockname()[1]}",
+        }
+        soon = "exporters: {otlp_http: {retry_on_failure: {max_interval: 1s}}}\n"
+        with agent(tmp_path, etsy, "to-otlp.yaml", "to-jaeger.yaml", extra=soon, **away) as collector:
+            worker, load, largest = Worker(), numbered("load", SPANS), []
+            for _ in range(LOADS):
+                assert collector.post(load, "/v1/traces") == http.HTTPStatus.OK, "nothing is refused"
+                worker.serve(0.1)
+                collector.report(worker)
+                largest.append(collector.memory())
+            others_go_on(collector, etsy, worker, tmp_path)
+            wait(lambda: spans_in_files(tmp_path) == LOADS * SPANS, "every span is in the files")
+            lost = collector.own("exporter_enqueue_failed_spans", by="exporter")
+            assert lost.keys() == {"otlp_http", "otlp_http/jaeger"}
+            assert min(lost.values()) > LOADS * SPANS / 2
+            assert max(largest) < LIMIT
+            with gateway:
+                later = send_span(collector, "later")
+                wait(lambda: later in text(tmp_path / "gateway" / "traces.jsonl"), "what came when it was back")
+                # Four send at once, so what waited arrives in any order.
+                arrived = lambda: reported(collector, worker) and requests_in_file(tmp_path / "gateway")  # noqa: E731
+                wait(lambda: arrived() == worker.requests, "and the metrics")
+            silent.close()  # or the stop would wait for its answers
+    for path in tmp_path.glob("traces*.jsonl"):
+        path.unlink()
+
+
 def test_a_persistent_queue_outlives_a_killed_agent(tmp_path):
     """The gateway is away, the agent is killed: what it had acknowledged arrives when both are back."""
     (tmp_path / "agent").mkdir()
@@ -249,7 +308,8 @@ def test_a_persistent_queue_outlives_a_killed_agent(tmp_path):
             worker.serve(0.1, 0.1)
             collector.report(worker)
             trace_id = send_span(collector, "kept")
-            wait(lambda: collector.own("exporter_queue_size").total() >= 2, "metrics and spans are in the queue")
+            queued = lambda: collector.own("exporter_queue_size", by="data_type")  # noqa: E731
+            wait(lambda: queued()["metrics"] and queued()["traces"], "metrics and spans are in the queue")
         finally:
             collector.stop(signal.SIGKILL)
         started.enter_context(gateway)

@@ -23,7 +23,7 @@ QUEUE = """
 exporters:
   otlp_http/second:
     timeout: 1s
-    sending_queue: {queue_size: 3, num_consumers: 1}
+    sending_queue: {sizer: requests, queue_size: 3, num_consumers: 1}
     retry_on_failure: {initial_interval: 200ms, max_interval: 500ms, max_elapsed_time: 5m}
 processors: {batch: {timeout: 50ms}}
 """

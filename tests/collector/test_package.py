@@ -38,6 +38,8 @@ STARTS = (
     ("standalone", None, {}),
     ("standalone", EVERYWHERE, {}),
 )
+# By the semantic conventions.
+HOST_ARCHITECTURES = {"amd64", "arm32", "arm64", "ia64", "ppc32", "ppc64", "s390x", "x86"}
 LOGS = '{"resourceLogs": [{"scopeLogs": [{"logRecords": [{"body": {"stringValue": "marked"}}]}]}]}'
 # As a service does it: not as root.
 POST = f"""
@@ -166,6 +168,10 @@ def test_the_unit_starts_and_listens_on_loopback_only(installed, role, fragments
         assert installed.run("systemctl", "show", unit(role), "--property=MemoryMax", "--value").strip() == str(
             MEMORY[role] * 2**20
         )
+        environment = dict(word.split("=", 1) for word in (process / "environ").read_text().split("\0") if word)
+        assert environment["GOMEMLIMIT"] == f"{MEMORY[role] // 2}MiB", "where the limiter begins to refuse"
+        assert environment["OTEL_OPENSTACK_HOST_ID"] == installed.path("/etc/machine-id").read_text().strip()
+        assert environment["OTEL_OPENSTACK_HOST_ARCH"] in HOST_ARCHITECTURES
         if "gateway-tls.yaml" not in (fragments or ()):
             assert installed.python(f"PATH = None{POST}") == "200"
         if role != "gateway":

@@ -12,8 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+from opentelemetry.trace import SpanKind
 
-from otel_openstack import levels, settings
+from otel_openstack import counted, dimensions, levels, settings, tracing
 from otel_openstack.levels import Level
 from otel_openstack.settings import Settings
 from otel_openstack.testing import recording
@@ -387,3 +388,32 @@ def test_sighup_moves_the_level_of_a_service(tmp_path):
         2,
     )  # the worker and its parent
     assert "level moved from basic to detailed" in said
+
+
+def test_a_wrapper_follows_the_choice_of_dimensions():
+    """Of a part without attributes the series is known and bound; it is asked for whom as soon as that was chosen."""
+
+    @counted("demo.asked")
+    def ask():
+        pass
+
+    def asked(**chosen):
+        with recording(Settings(strict=True, **chosen)) as telemetry:
+            request = tracing.root("tests", "GET /", SpanKind.SERVER)
+            dimensions.add(project="p1")
+            ask()
+            request.finish()
+            return [(point.attributes, point.value) for point in telemetry.points("demo.asked")]
+
+    projects = {"metric_dimensions": {"project": "all"}}
+    assert [asked(), asked(**projects), asked(), asked(**projects)] == [
+        [({}, 1)],
+        [({"openstack.project_id": "p1"}, 1)],
+        [({}, 1)],
+        [({"openstack.project_id": "p1"}, 1)],
+    ]
+    assert [asked(metric_dimensions={"project": choice})[0][0] for choice in ("other", "p1|p2", "top:1")] == [
+        {"openstack.project_id": "_other"},
+        {"openstack.project_id": "p1"},
+        {"openstack.project_id": "p1"},
+    ]

@@ -169,7 +169,7 @@ def test_what_was_mistaken_at_import_fails_the_tests_of_it(production, file):
     use(file)
     timed("other.unregistered")(work)
     with pytest.raises(AssertionError, match=r"mistakes in the use of otel_openstack:\n.*other\.unregistered"):
-        next(telemetry._get_wrapped_function()())
+        next(telemetry._get_wrapped_function()(None))
     problems.found.clear()
 
 

@@ -154,8 +154,40 @@ def test_an_unknown_exporter_or_sampler_or_endpoint_is_told_and_the_service_runs
     assert "Traceback" not in done.stderr
     assert (done.returncode, done.stdout) == (0, "served otel_openstack.tracing.provider\n")
     done = run(tmp_path, OTEL_TRACES_EXPORTER="otlp", OTEL_EXPORTER_OTLP_ENDPOINT="localhost:4318")
-    assert "OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318/v1/traces' is no http or https URL" in done.stderr
+    assert "OTEL_EXPORTER_OTLP_ENDPOINT='localhost:4318' is no http or https URL" in done.stderr
     assert done.returncode == 0
+
+
+HALF = 'file_format: "1.0"\ntracer_provider: [\n'
+ONE_LINE = {
+    "an endpoint for all signals": (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "nonsense", "OTEL_TRACES_EXPORTER": "otlp", "OTEL_METRICS_EXPORTER": "otlp"},
+        (
+            "OTEL_EXPORTER_OTLP_ENDPOINT='nonsense' is no http or https URL; give one such as http://localhost:4318; "
+            "traces and metrics and logs go nowhere"
+        ),
+    ),
+    "a certificate": (
+        {"OTEL_EXPORTER_OTLP_ENDPOINT": "https://localhost:1", "OTEL_EXPORTER_OTLP_CERTIFICATE": "/none"},
+        "cannot use the certificates /none for https://localhost:1: ",
+    ),
+    "an exporter": ({"OTEL_METRICS_EXPORTER": "nonsense"}, "OTEL_METRICS_EXPORTER=nonsense: no such exporter"),
+    "events": ({"OTEL_LOGS_EXPORTER": "console"}, "OTEL_LOGS_EXPORTER=console takes no events of ours; logs go"),
+    "a file that is missing": ({"OTEL_CONFIG_FILE": "none.yaml"}, "OTEL_CONFIG_FILE=none.yaml: Configuration file not"),
+    "a half-written file": ({"OTEL_CONFIG_FILE": "half.yaml"}, "OTEL_CONFIG_FILE=half.yaml: "),
+    "a directory": ({"OTEL_CONFIG_FILE": "/tmp"}, "OTEL_CONFIG_FILE=/tmp: Configuration path is not a file"),
+}
+
+
+@pytest.mark.parametrize("wrong", ONE_LINE)
+def test_whatever_is_wrong_is_one_line_and_the_service_runs(tmp_path, wrong):
+    given, said = ONE_LINE[wrong]
+    (tmp_path / "half.yaml").write_text(HALF)
+    done = run(tmp_path, **{"OTEL_LOGS_EXPORTER": "otlp", **given})
+    assert (done.returncode, done.stdout) == (0, "served otel_openstack.tracing.provider\n")
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"otel-openstack: error: {said}")
+    assert (tmp_path / "half.yaml").read_text() == HALF
 
 
 def test_a_directory_that_cannot_be_written_is_told_and_the_service_runs(tmp_path):

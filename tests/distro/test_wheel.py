@@ -58,7 +58,7 @@ def test_the_wheel_has_what_it_needs(built):
         names = set(wheel.namelist())
         entries = wheel.read(next(name for name in names if name.endswith("entry_points.txt"))).decode()
     assert kept("otel_openstack") <= names
-    assert {f"otel_openstack/{name}" for name in kept("registry")} <= names
+    assert {f"otel_openstack/{name}" for name in kept("registry", "examples/service")} <= names
     assert any(name.endswith(".dist-info/licenses/LICENSE") for name in names)
     assert "otel_openstack/py.typed" in names
     assert all(f"[{group}]" in entries for group in ENTRIES)
@@ -83,3 +83,19 @@ def test_the_wheel_works_in_an_environment_of_its_own(built, tmp_path):
     shown = run(str(tools / "opentelemetry-instrument"), "python", "-c", SHOW, **path, cwd=tmp_path)
     assert shown.split() == ["otel_openstack.tracing.provider", "True"]
     assert "trace" in run(str(tools / "otel-openstack"), "--help", **path, cwd=tmp_path)
+    lacking = subprocess.run(
+        [tools / "otel-openstack", "demo"], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert (lacking.returncode, lacking.stderr.count("\n")) == (2, 1)
+    assert lacking.stderr.endswith(": pip install 'otel-openstack[demo]'\n")
+
+
+def test_the_demo_runs_from_the_wheel(built, tmp_path):
+    """Its files go before those of this checkout; the libraries that it needs are those of the tests."""
+    with zipfile.ZipFile(built[1]) as wheel:
+        wheel.extractall(tmp_path / "site")
+    code = "import sys; from otel_openstack.cli.main import main; sys.exit(main())"
+    shown = run(sys.executable, "-c", code, "demo", cwd=tmp_path, PYTHONPATH=str(tmp_path / "site"))
+    assert f"the service's code: {tmp_path}/site/otel_openstack/examples/service\n" in shown
+    assert f"the page: {tmp_path}/otel-openstack-demo/index.html\n" in shown
+    assert str(ROOT / "otel_openstack") not in (tmp_path / "otel-openstack-demo" / "index.html").read_text()

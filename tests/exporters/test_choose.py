@@ -242,3 +242,18 @@ assert "grpc" not in sys.modules
         assert done.stdout.split() == ["DELIVERED", "DELIVERED"]
         assert done.stderr.count("over gRPC blocks") == 1
         assert [request.path for request in collector.requests] == ["/v1/traces"] * 2
+
+
+def test_statsd_takes_metrics_beside_others_and_nothing_else():
+    choices = choose(
+        {"OTEL_METRICS_EXPORTER": "statsd,otlp", "OTEL_TRACES_EXPORTER": "none", "OTEL_LOGS_EXPORTER": "none"}
+    )
+    assert choices.metrics.statsd.endpoint == "127.0.0.1:8125"
+    assert isinstance(choices.metrics.sink, OtlpHttp)
+    assert choices.metrics.others == ()
+    assert choices.describe() == "metrics: http://localhost:4318; metrics: statsd at 127.0.0.1:8125"
+    assert choices.problems == ()
+    refused = choose({"OTEL_TRACES_EXPORTER": "statsd"})
+    assert refused.traces.statsd is None
+    assert "OTEL_TRACES_EXPORTER=statsd: no such exporter is installed" in refused.problems[0]
+    assert "statsd" not in refused.problems[0].partition("choose from")[2]

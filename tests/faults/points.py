@@ -25,8 +25,9 @@ BY_LINE = ("instrumentation/", "tracing/tasks.py")
 BY_CALL = ("tracing/", "metrics/", "resource.py", "runtime/process.py")
 HANDLERS = ("patching/guard.py",)
 ENTRY = 0
-# What takes a context off is no more than one call of C: where that failed nothing could be done.
-ATOMIC = frozenset({"_reset", "let_go"})
+# What takes a context off is no more than one call of C: where that failed nothing could be done. Nor can the look at
+# which process this is fail, by which a request's end decides what it takes back.
+ATOMIC = frozenset({"_reset", "let_go", "start_time_unix_nano", "_recognise"})
 # As little: taking a request off an environ, and out of the gauge through a function that was bound at its begin.
 ATOMIC_LINES = frozenset({"environ.pop(FLAG, None)", "self._active(-1)"})
 ATOMIC_CONDITION = "if self._born == process.entered()"

@@ -276,29 +276,35 @@ class Lab:
         """What comes from outside in the middle of our code goes on to the service, and leaves nothing either.
 
         A signal's handler raises, a green thread is killed or its time is up; without us it would be raised as well.
+        Signals come to the main thread, the others to any.
         """
-        self.tracer.main_only = True
         for number, point in enumerate(self.tracer.seen):
             if not isinstance(point, Point) or not point.line or point in INTERRUPTED:
                 continue
-            self.fresh()
             kind = INTERRUPTS[number % len(INTERRUPTS)]
-            self.tracer.target, self.tracer.error, self.tracer.fired = point, kind, 0
-            points.rearm()  # an interrupt passes no guard that would
-            what = f"{kind.__name__} at {point}"
-            with self.tracer:
-                story = self.once(what, aborted=True)
-            if not self.tracer.fired:
-                continue
-            INTERRUPTED.add(point)
-            self.results["interrupted"] += 1
-            swallows = self.workload in SWALLOWS
-            if not swallows and not self.aborted and not any(kind.__name__ in told for told in story):
-                self.problems.append(f"{self.name}: {what}: the service never got it")
-            if guards.failures():
-                self.problems.append(f"{self.name}: {what}: counted as a failure of ours: {guards.failures()}")
+            if not self.interrupt(point, kind, main_only=True) and self.workload in ELSEWHERE:
+                self.interrupt(point, SystemExit, main_only=False)
         self.tracer.target, self.tracer.main_only = None, False
         self.once("set right", aborted=True)  # what the last one has cut off halfway in the service
+
+    def interrupt(self, point: Point, kind: type[BaseException], *, main_only: bool) -> bool:
+        """Raise once at a point; returns whether it was passed."""
+        self.fresh()
+        self.tracer.target, self.tracer.error, self.tracer.fired, self.tracer.main_only = point, kind, 0, main_only
+        points.rearm()  # an interrupt passes no guard that would
+        what = f"{kind.__name__} at {point}"
+        with self.tracer:
+            story = self.once(what, aborted=True)
+        if not self.tracer.fired:
+            return False
+        INTERRUPTED.add(point)
+        self.results["interrupted" if main_only else "interrupted elsewhere"] += 1
+        swallows = self.workload in SWALLOWS or not main_only  # a thread ends without a word
+        if not swallows and not self.aborted and not any(kind.__name__ in told for told in story):
+            self.problems.append(f"{self.name}: {what}: the service never got it")
+        if guards.failures():
+            self.problems.append(f"{self.name}: {what}: counted as a failure of ours: {guards.failures()}")
+        return True
 
     def all_points(self) -> None:
         for point in list(self.tracer.seen):
@@ -324,6 +330,9 @@ FINISHING = 20  # what was under way when the patch went off still fails in its 
 NO_OTHERS = ("futurist_threads", "thread_pool", "loops", "messages", "messages_by_rabbitmq")
 SWALLOWS = ("periodic_tasks",)  # the library catches BaseException round each task
 INTERRUPTED: set[Point] = set()
+# Whose threads nobody waits for in vain, with or without us, when one ends in the middle. Green threads are ended from
+# outside while they are switched out, and our code never switches.
+ELSEWHERE = () if MODE == "green" else ("threads",)
 SWALLOWED: set[Point | Step] = set()
 PATCHES: set[str] = set()
 BARE: set[Point] = set()

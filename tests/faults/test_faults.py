@@ -69,7 +69,7 @@ EXPECTED = (
     "_option",
     "ends_with",
     "RemoteErrors.finish",
-    "_Statements.counted",
+    "_Statements._counted",
     "_Statements.known",
     "callers.py",
     "tracing/attributes.py",

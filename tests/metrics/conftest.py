@@ -22,10 +22,18 @@ MODELS = (
     Model("test.level", "gauge", "1", "How full.", ("a", "b"), "basic", None, False, 2000, "stable"),
     Model("test.small", "counter", "1", "Few series.", ("a", "error.type"), "basic", None, False, 50, "stable"),
     Model("test.deep", "histogram", "s", "Rarely.", ("a",), "deep", BOUNDS, False, 2000, "stable"),
+    Model(
+        "test.asked", "counter", "1", "For whom.", ("a",), "basic", None, False, 4000, "stable",
+        ("openstack.project_id", "openstack.domain_id"),
+    ),
+    Model(
+        "test.crowded", "counter", "1", "For many.", ("a",), "basic", None, False, 40, "stable",
+        ("openstack.project_id",),
+    ),
     Model("test.seen", "counter", "1", "Observed.", ("a",), "basic", None, True, 50, "stable"),
     Model("test.used", "updowncounter", "1", "Observed.", ("a",), "basic", None, True, 50, "stable"),
     Model("test.heat", "gauge", "1", "Observed.", ("a",), "basic", None, True, 50, "stable"),
-)
+)  # fmt: skip
 
 
 @pytest.fixture(autouse=True)

@@ -32,7 +32,9 @@ PATIENCE = 30.0  # seconds until a service that does not end is killed
 SETTLE = 0.3
 UWSGI_LOOK = 1.0  # seconds between looks of the master of uWSGI at its workers
 DROPPED = re.compile(
-    r"^(\d+) WARNING .*?(\d+) spans(?:, (\d+) points)? dropped of (\d+) spans(?:, (\d+) points)?", re.MULTILINE
+    r"^(\d+) WARNING .*?otel-openstack: (?:(\d+) spans)?(?:, )?(?:(\d+) points)?"
+    r" dropped of (?:(\d+) spans)?(?:, )?(?:(\d+) points)?",
+    re.MULTILINE,
 )
 
 
@@ -122,7 +124,7 @@ def run(kind: str, state: str, *, off: bool = False, end: signal.Signals = signa
             sink.read(path)
         _count(result, sink)
     for pid, spans, points, all_spans, all_points in DROPPED.findall(result.log):
-        result.dropped[int(pid)] = Books(int(spans), int(all_spans), int(points or 0), int(all_points or 0))
+        result.dropped[int(pid)] = Books(*(int(count or 0) for count in (spans, all_spans, points, all_points)))
     return result
 
 

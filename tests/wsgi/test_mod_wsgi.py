@@ -44,12 +44,18 @@ LoadModule authz_core_module {modules}/mod_authz_core.so
 LoadModule wsgi_module {modules}/mod_wsgi.so
 WSGISocketPrefix {directory}/wsgi
 WSGIDaemonProcess api processes=2 threads=4 home=/ python-home={venv}
-WSGIScriptAlias / {directory}/plain.wsgi process-group=api application-group=%{{GLOBAL}}
+{alias}
 <Directory {directory}>
 Require all granted
 </Directory>
 """
+GLOBAL = "WSGIScriptAlias / {directory}/plain.wsgi process-group=api application-group=%{{GLOBAL}}"
+APART = "\n".join(
+    f"WSGIScriptAlias /{name} {{directory}}/plain.wsgi process-group=api application-group={name}" for name in "ab"
+)
 SCRIPT = Path(__file__).parent / "scripts" / "plain.wsgi"
+
+SAID = "an application is not measured: it runs in a sub-interpreter"
 
 pytestmark = [
     pytest.mark.servers,
@@ -60,7 +66,7 @@ pytestmark = [
 class Apache:
     """A server in a process of its own, with directory and port of its own."""
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, alias: str = GLOBAL) -> None:
         self.otlp = directory / "otlp"
         self.log = directory / "log"
         with socket.socket() as found:
@@ -68,7 +74,8 @@ class Apache:
             self.port: int = found.getsockname()[1]
         directory.chmod(0o777)
         (directory / "plain.wsgi").write_text(f"import otel_openstack.auto\n{SCRIPT.read_text()}")
-        config = CONFIG.format(directory=directory, port=self.port, modules=MODULES, venv=sys.prefix)
+        alias = alias.format(directory=directory)
+        config = CONFIG.format(directory=directory, port=self.port, modules=MODULES, venv=sys.prefix, alias=alias)
         (directory / "httpd.conf").write_text(config)
         self.process = subprocess.Popen(
             [*(AS_NOBODY if os.geteuid() == 0 else ()), SERVER, "-f", directory / "httpd.conf", "-DFOREGROUND"],
@@ -141,6 +148,19 @@ def test_each_request_once_and_nothing_lost_when_processes_are_replaced(apache: 
         if metric.name == "http.server.request.duration"
     ]
     assert sum(spread(series).count for series in durations) == 60
+
+
+def test_applications_in_sub_interpreters_work_and_say_that_they_are_not_measured(tmp_path: Path) -> None:
+    apache = Apache(tmp_path, APART)
+    try:
+        assert [apache.get(f"/{name}/x") for name in "ab" * 10] == [b"ok"] * 20
+        wait(lambda: apache.text().count(SAID) >= 2, apache.text)
+    finally:
+        apache.stop()
+    assert apache.process.returncode == 0
+    assert apache.text().count(SAID) <= 2 * 2, "more than once an application and process"
+    assert "exit signal" not in apache.text(), apache.text()
+    assert not apache.otlp.exists()
 
 
 def exporters(apache: Apache) -> set[str]:

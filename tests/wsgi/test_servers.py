@@ -62,14 +62,14 @@ LOGGED = re.compile(r"\b(GET|PUT) (/[a-z]*)(?= => | HTTP/1)")
 class Service:
     """A server of the demo in a process of its own."""
 
-    def __init__(self, name: str, directory: Path) -> None:
+    def __init__(self, name: str, directory: Path, command: str = "", **more: str) -> None:
         self.name = name
         self.log = directory / "log"
         self.otlp = directory / "otlp"
         with socket.socket() as found:
             found.bind(("127.0.0.1", 0))
             self.port: int = found.getsockname()[1]
-        program, *words = (SERVERS | PLAINLY)[name].format(port=self.port).split()
+        program, *words = (command or (SERVERS | PLAINLY)[name]).format(port=self.port).split()
         environment = {
             **os.environ,
             "PYTHONPATH": str(SITE),
@@ -79,6 +79,7 @@ class Service:
             "OTEL_LOGS_EXPORTER": "none",
             "OTEL_OPENSTACK_FILE_DIRECTORY": str(self.otlp),
             "OTEL_OPENSTACK_STRICT": "0",
+            **more,
         }
         launcher = [] if name.endswith("import") else [BIN / "opentelemetry-instrument"]
         with self.log.open("wb") as log:
@@ -184,6 +185,66 @@ def test_what_uwsgi_is_told_to_load_may_have_any_name(name: str, tmp_path: Path)
         assert service.get("/") == (200, b"ok")
         (span,) = wait(service.spans, service.text)
         assert (span.kind, span.attributes["url.path"]) == ("SERVER", "/")
+    finally:
+        service.stop()
+
+
+RISING = """
+import otel_openstack.auto
+from otel_openstack import levels
+def application(environ, start_response):
+    levels.move("basic")
+    start_response("200 OK", [("Content-Length", "2")])
+    return [b"ok"]
+"""
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", ["launcher", "its own import"])
+def test_a_script_loaded_at_level_off_is_measured_when_the_level_rises(name: str, tmp_path: Path) -> None:
+    script = tmp_path / "api.wsgi"
+    script.write_text(RISING)
+    command = UWSGI.replace(MODULE, f"--wsgi-file {script}")
+    level = {"OTEL_OPENSTACK_LEVEL": "off", "OTEL_OPENSTACK_LEVEL_CEILING": "basic"}
+    service = Service(name, tmp_path, command, **level)
+    try:
+        assert service.get("/off") == (200, b"ok")
+        assert service.get("/on") == (200, b"ok")
+        (span,) = wait(service.spans, service.text)
+        assert span.attributes["url.path"] == "/on"
+    finally:
+        service.stop()
+
+
+MOUNTED = UWSGI.replace(MODULE, f"--manage-script-name --mount /a={SCRIPT} --mount /b={SCRIPT}")
+APART = {
+    "launcher": "an application is not measured: it runs in a sub-interpreter",
+    "import": "only the first application is measured, others run in sub-interpreters",
+}
+
+
+@pytest.mark.servers
+@pytest.mark.parametrize("name", APART)
+def test_applications_in_sub_interpreters_work_and_it_is_said_once(name: str, tmp_path: Path) -> None:
+    command = MOUNTED + (" --import otel_openstack.auto" if name == "import" else "")
+    service = Service(name, tmp_path, command)
+    try:
+        assert [service.get(f"/{part}/x") for part in "ab" * 3] == [(200, b"ok")] * 6
+        wait(lambda: len(service.spans()) >= 3 and APART[name] in service.text(), service.text)
+    finally:
+        service.stop()
+    assert Counter(span.attributes["url.path"] for span in service.spans()) == {"/a/x": 3}
+    assert service.text().count(APART[name]) == 1
+    assert "NO MERCY" not in service.text()
+
+
+@pytest.mark.servers
+def test_a_group_with_a_level_of_its_own_is_measured_at_level_off(tmp_path: Path) -> None:
+    level = {"OTEL_OPENSTACK_LEVEL": "off", "OTEL_OPENSTACK_LEVELS": "http=basic"}
+    service = Service("wsgi-file", tmp_path, **level)
+    try:
+        assert service.get("/") == (200, b"ok")
+        assert wait(service.spans, service.text)
     finally:
         service.stop()
 

@@ -85,7 +85,7 @@ type aggregator struct {
 }
 
 func newAggregator(cfg *Config, stats *stats, tell func(collision)) (*aggregator, error) {
-	names, err := newNamer(cfg)
+	names, err := newNamer(cfg, &stats.valuesCut)
 	if err != nil {
 		return nil, err
 	}

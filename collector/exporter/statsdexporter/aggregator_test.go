@@ -178,7 +178,26 @@ func TestStreamsAreBounded(t *testing.T) {
 	}
 }
 
-func TestAnAttributeOf10kBIsNeitherKeptNorSent(t *testing.T) {
+func TestALongValueIsCutAndCounted(t *testing.T) {
+	long := strings.Repeat("é", 5000)
+	for flavor, line := range map[string]string{
+		flavorEtsy: "nova-api.requests.url." + strings.Repeat("_", 50), flavorDogStatsD: "requests:3|c|#service.name:nova-api,url:" + strings.Repeat("é", 50),
+		flavorInfluxDB: "requests,service.name=nova-api,url=" + strings.Repeat("_", 50), flavorGraphite: "requests;service.name=nova-api;url=" + strings.Repeat("_", 50),
+	} {
+		b := newBench(t, func(c *Config) { c.Flavor, c.MaxValueLength = flavor, 101 })
+		b.consume(counter(uuid(1), point{value: 2, start: 1001, attributes: map[string]any{"url": long}}))
+		b.consume(counter(uuid(1), point{value: 1, start: 1001, attributes: map[string]any{"url": long + "b"}}))
+		if flavor != flavorDogStatsD {
+			line += ":3|c"
+		}
+		assert.Equal(t, []string{line}, b.lines())
+		assert.EqualValues(t, 2, b.stats.valuesCut.Load())
+		require.Len(t, b.told, 1, "they are added up, and told")
+		assert.Less(t, len(b.told[0].first), 2*longestRaw)
+	}
+}
+
+func TestAnAttributeOf10kBIsNotKept(t *testing.T) {
 	b := newBench(t, func(c *Config) { c.Names.Default = "{metric}" })
 	long := strings.Repeat("x", 10_000)
 	b.consume(counter(uuid(1), point{value: 2, start: 1001, attributes: map[string]any{"url": long}}))
@@ -191,11 +210,8 @@ func TestAnAttributeOf10kBIsNeitherKeptNorSent(t *testing.T) {
 		}
 	}
 	b.consume(sum(long, true, pmetric.AggregationTemporalityDelta, uuid(1), point{value: 1}, point{value: 1}))
-	b = newBench(t)
-	b.consume(counter(uuid(1), point{value: 2, start: 1001, attributes: map[string]any{"url": long}}))
-	b.consume(sum(long, true, pmetric.AggregationTemporalityDelta, uuid(1), point{value: 1}, point{value: 1}))
 	assert.Empty(t, b.lines())
-	assert.EqualValues(t, 3, b.dropped(reasonTooLong))
+	assert.EqualValues(t, 2, b.dropped(reasonTooLong), "a name is not cut: it would be another metric's")
 }
 
 func TestCollisionsAreToldOncePerPair(t *testing.T) {

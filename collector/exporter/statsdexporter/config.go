@@ -31,6 +31,8 @@ type Config struct {
 	FlushInterval time.Duration `mapstructure:"flush_interval"`
 	// MaxPacketSize is the payload of a packet in bytes, never exceeded.
 	MaxPacketSize int `mapstructure:"max_packet_size"`
+	// MaxValueLength is the bytes of an attribute's value that go into a name or a tag; the rest is cut off and counted.
+	MaxValueLength int `mapstructure:"max_value_length"`
 	// WriteTimeout bounds connecting and each write.
 	WriteTimeout time.Duration `mapstructure:"write_timeout"`
 	// ResolveInterval is the time between two resolutions of the endpoint's name; errors bring the next one forward.
@@ -127,11 +129,12 @@ func createDefaultConfig() component.Config {
 		Flavor:          flavorEtsy,
 		FlushInterval:   10 * time.Second,
 		MaxPacketSize:   1432,
+		MaxValueLength:  200,
 		WriteTimeout:    time.Second,
 		ResolveInterval: time.Minute,
 		Staleness:       3 * time.Minute,
 		MaxStreams:      100_000,
-		RateLimit:       RateLimitConfig{PacketsPerSecond: 1000},
+		RateLimit:       RateLimitConfig{PacketsPerSecond: 500},
 		Reconnect:       ReconnectConfig{InitialInterval: 100 * time.Millisecond, MaxInterval: 5 * time.Second},
 		Names:           NamesConfig{Missing: "none"},
 		Tags:            TagsConfig{ResourceAttributes: []string{"service.name"}},
@@ -148,6 +151,7 @@ func (cfg *Config) Validate() error {
 		oneOf("flavor", cfg.Flavor, flavors),
 		validateText("prefix", cfg.Prefix),
 		between("max_packet_size", cfg.MaxPacketSize, minPacketSize, maxPacketSize),
+		between("max_value_length", cfg.MaxValueLength, 1, maxPacketSize),
 		positive("flush_interval", cfg.FlushInterval),
 		positive("write_timeout", cfg.WriteTimeout),
 		positive("resolve_interval", cfg.ResolveInterval),

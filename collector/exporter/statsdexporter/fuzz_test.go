@@ -6,6 +6,7 @@ import (
 	"math"
 	"regexp"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"unicode/utf8"
 
@@ -83,7 +84,7 @@ func FuzzTemplates(f *testing.F) {
 		if cfg.Validate() != nil {
 			return
 		}
-		names, err := newNamer(cfg)
+		names, err := newNamer(cfg, &atomic.Int64{})
 		if text != "" {
 			require.NoError(t, err)
 		}

@@ -8,7 +8,8 @@ import (
 )
 
 // limiter spaces packets: a bucket for their number and one for their bytes, each filled by the rate and as large as a
-// tenth of a second of it, so that a flush is no burst.
+// fiftieth of a second of it, so that a flush is no burst: Linux keeps some 90 packets for a daemon that does not read just
+// now, and what does not fit is lost without a word.
 type limiter struct {
 	packets, bytes bucket
 }
@@ -26,7 +27,7 @@ func newLimiter(c RateLimitConfig, packetSize int) *limiter {
 }
 
 func newBucket(rate, least float64) bucket {
-	size := max(rate/10, least)
+	size := max(rate/50, least)
 	return bucket{rate: rate, size: size, level: size}
 }
 

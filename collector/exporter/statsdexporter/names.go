@@ -3,8 +3,11 @@
 package statsdexporter
 
 import (
+	"encoding/hex"
+	"hash/fnv"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"unicode"
 	"unicode/utf8"
 )
@@ -22,6 +25,8 @@ type label struct{ key, value string }
 // namer renders identities; it is used when a stream is first seen, not for every point.
 type namer struct {
 	flavor    string
+	longest   int           // of a value
+	truncated *atomic.Int64 // values that were longer
 	prefix    string
 	missing   string
 	otherwise template
@@ -31,7 +36,7 @@ type namer struct {
 }
 
 // newNamer takes a configuration that was validated.
-func newNamer(cfg *Config) (*namer, error) {
+func newNamer(cfg *Config, truncated *atomic.Int64) (*namer, error) {
 	tagged := cfg.Flavor != flavorEtsy
 	text := cfg.Names.Default
 	if text == "" {
@@ -52,7 +57,7 @@ func newNamer(cfg *Config) (*namer, error) {
 		excluded[key] = true
 	}
 	return &namer{
-		flavor: cfg.Flavor, prefix: cfg.Prefix, missing: cfg.Names.Missing, otherwise: otherwise,
+		flavor: cfg.Flavor, longest: cfg.MaxValueLength, truncated: truncated, prefix: cfg.Prefix, missing: cfg.Names.Missing, otherwise: otherwise,
 		templates: newPatterns(templates), resource: cfg.Tags.ResourceAttributes, excluded: excluded,
 	}, nil
 }
@@ -114,7 +119,24 @@ func (n *namer) segment(value string) string {
 	if value == "" {
 		return n.missing
 	}
-	return clean(value, segmentSafe)
+	return clean(n.cut(value), segmentSafe)
+}
+
+// cut leaves the beginning of a long value: a URL must not cost a whole line.
+func (n *namer) cut(value string) string {
+	if len(value) <= n.longest {
+		return value
+	}
+	n.truncated.Add(1)
+	return beginning(value, n.longest)
+}
+
+// beginning splits no character.
+func beginning(text string, size int) string {
+	for size > 0 && !utf8.RuneStart(text[size]) {
+		size--
+	}
+	return text[:size]
 }
 
 func (n *namer) tags(raw *strings.Builder, t template, point, resource []label) (inline, tail string) {
@@ -156,7 +178,7 @@ func (n *namer) join(tags []label, open, between, equals string, safe func(rune)
 		}
 		text.WriteString(orElse(clean(a.key, nameSafe), n.missing))
 		text.WriteString(equals)
-		text.WriteString(orElse(clean(a.value, safe), n.missing))
+		text.WriteString(orElse(clean(n.cut(a.value), safe), n.missing))
 	}
 	return text.String()
 }
@@ -175,8 +197,16 @@ func orUnderscore(missing string) string {
 	return missing
 }
 
+// longestRaw is where a value is replaced by its beginning and its hash.
+const longestRaw = 1024
+
 // writeRaw separates by bytes that stand in no key, so that two different sets never read the same.
 func writeRaw(raw *strings.Builder, key, value string) {
+	if len(value) > longestRaw {
+		hash := fnv.New128a()
+		_, _ = hash.Write([]byte(value))
+		value = beginning(value, longestRaw) + hex.EncodeToString(hash.Sum(nil))
+	}
 	raw.WriteByte(0)
 	raw.WriteString(key)
 	raw.WriteByte(1)

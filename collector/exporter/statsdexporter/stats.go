@@ -45,6 +45,7 @@ type stats struct {
 	bytesSent     atomic.Int64
 	linesDropped  [reasons]atomic.Int64
 	pointsDropped [reasons]atomic.Int64
+	valuesCut     atomic.Int64
 	errors        atomic.Int64
 	connections   atomic.Int64
 	collisions    atomic.Int64

@@ -23,6 +23,7 @@ func (e *statsdExporter) observations() []metadata.Observation {
 		{Instrument: metadata.SentLines, Value: s.linesSent.Load(), Options: plain},
 		{Instrument: metadata.SentPackets, Value: s.packetsSent.Load(), Options: plain},
 		{Instrument: metadata.SentBytes, Value: s.bytesSent.Load(), Options: plain},
+		{Instrument: metadata.TruncatedValues, Value: s.valuesCut.Load(), Options: plain},
 		{Instrument: metadata.Errors, Value: s.errors.Load(), Options: plain},
 		{Instrument: metadata.Connections, Value: s.connections.Load(), Options: plain},
 		{Instrument: metadata.Collisions, Value: s.collisions.Load(), Options: plain},

@@ -5,6 +5,7 @@ package statsdexporter
 import (
 	"context"
 	"slices"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,12 +64,12 @@ func TestTheExportersOwnNumbersAreReported(t *testing.T) {
 	e, err := newExporter(testConfig(func(c *Config) { c.Endpoint, c.FlushInterval = udp.LocalAddr().String(), 10*time.Millisecond }), set)
 	require.NoError(t, err)
 	require.NoError(t, e.start(t.Context(), nil))
-	e.aggregator.consume(counter(uuid(1), point{value: 3, start: 9e9}, point{value: -1, attributes: map[string]any{"k": "v"}}), time.Now())
+	e.aggregator.consume(counter(uuid(1), point{value: 3, start: 9e9}, point{value: -1, attributes: map[string]any{"k": strings.Repeat("v", 201)}}), time.Now())
 	receive(t, udp, "requests:3|c")
 	want := map[string]int64{
 		"otelcol_exporter_statsd_sent_lines": 1, "otelcol_exporter_statsd_sent_packets": 1,
 		"otelcol_exporter_statsd_sent_bytes": 21, "otelcol_exporter_statsd_dropped_points": 1,
-		"otelcol_exporter_statsd_errors": 0, "otelcol_exporter_statsd_connections": 1,
+		"otelcol_exporter_statsd_truncated_values": 1, "otelcol_exporter_statsd_errors": 0, "otelcol_exporter_statsd_connections": 1,
 		"otelcol_exporter_statsd_streams": 2, "otelcol_exporter_statsd_series": 2,
 	}
 	eventually(t, func() bool { return e.stats.linesSent.Load() == 1 }, "confirmed")

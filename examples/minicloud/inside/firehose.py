@@ -5,7 +5,8 @@
 
 The firehose must be on (`rabbitmqctl trace_on`). It says `ready` when it listens and ends on SIGTERM, after what is
 still queued. A line: kind (publish or deliver), name (exchange or queue), key, and of the body what identifies the
-message: method, reply, event, unique id, msg id, context keys that start with `trace` and the request's ids.
+message: method, reply, event with its time and instance, unique id, msg id, context keys that start with `trace` and
+the request's ids.
 """
 
 import json
@@ -50,6 +51,10 @@ def line(message):
     return json.dumps(facts | identity(body))
 
 
+def instance_of(payload):
+    return payload.get("instance_id") if isinstance(payload, dict) else None
+
+
 def identity(body):
     """What tells one oslo.messaging message from another."""
     try:
@@ -62,6 +67,8 @@ def identity(body):
         "namespace": content.get("namespace"),
         "event": content.get("event_type"),
         "priority": content.get("priority"),
+        "timestamp": content.get("timestamp"),
+        "instance": instance_of(content.get("payload")),
         "reply": "result" in content or "failure" in content,
         "unique_id": content.get("_unique_id"),
         "msg_id": content.get("_msg_id"),

@@ -25,6 +25,7 @@ var Instruments = []Instrument{
 	{"otelcol_exporter_statsd_sent_bytes", "Payload handed over to the network and not refused. [Development]", "By", false},
 	{"otelcol_exporter_statsd_dropped_lines", "Lines that were not sent, by reason. [Development]", "{line}", false},
 	{"otelcol_exporter_statsd_dropped_points", "Data points that became no line, by reason. [Development]", "{datapoint}", false},
+	{"otelcol_exporter_statsd_truncated_values", "Values of attributes that were cut for a name or a tag, counted when a stream is named. [Development]", "{value}", false},
 	{"otelcol_exporter_statsd_errors", "Errors of connecting, of resolving a name and of sending. [Development]", "{error}", false},
 	{"otelcol_exporter_statsd_connections", "Connections made, the first included. [Development]", "{connection}", false},
 	{"otelcol_exporter_statsd_collisions", "Pairs of metrics that have one name in statsd. [Development]", "{pair}", false},
@@ -39,6 +40,7 @@ const (
 	SentBytes
 	DroppedLines
 	DroppedPoints
+	TruncatedValues
 	Errors
 	Connections
 	Collisions
