@@ -289,8 +289,12 @@ class Instrument:
                     wider[place] = number
                 cell[:] = wider  # before the code, so that no index of a record under way is out of range
             self.bounds[cells.FIRST_BUCKET :] = new
+            for series in self.series:
+                if series.shards is None:
+                    sleeping.rouse(series.record, series.cell)
             for recorder in self._writers():
                 cells.rewrite(recorder, self.kind, self.bounds)
+            self.lull()
 
     def redirect(self, target: Target | None) -> None:
         """Record into `target` from now on, through what was bound before as well; None goes back to our cells."""

@@ -18,8 +18,9 @@ from sys import float_info
 import pytest
 
 from otel_openstack import metrics
-from otel_openstack.metrics import catalog, cells
+from otel_openstack.metrics import catalog, cells, instruments
 from otel_openstack.runtime import process
+from otel_openstack.semconv.model import Instrument
 
 THREADS, TIMES = 8, 20_000
 
@@ -249,3 +250,17 @@ def test_every_value_is_in_the_bucket_that_a_search_finds(bounds):
             wanted[: cells.FIRST_BUCKET] = [value] * cells.FIRST_BUCKET
             wanted[cells.FIRST_BUCKET + bisect_left(bounds, value)] = 1
         assert cell == wanted, value
+
+
+def test_bounds_that_are_split_before_the_first_record_let_it_start_the_process_all_the_same(monkeypatch):
+    monkeypatch.setattr(process, "started", lambda: False)
+    made = instruments.Histogram(
+        Instrument("t", "histogram", "s", "", ("a",), "basic", (1.0, 2.0), False, 10, "stable")
+    )
+    record = made.bind("x")
+    made.refine([1.5])
+    assert record.__code__ in cells.SLEEPING
+    monkeypatch.undo()
+    record(1.7)
+    ((_, cell),) = made.snapshot()
+    assert cell[cells.FIRST_BUCKET :] == [0, 0, 1, 0]
