@@ -371,3 +371,20 @@ def test_a_forked_helper_with_privileges_gets_the_originals(tmp_path, shop, file
     )
     done = run(tmp_path, code, OTEL_OPENSTACK_PATCH_FILES=file(EVERYTHING)).done
     assert done.stdout.split() == ["started", "ACTIVE", "False", "True"], done.stderr
+
+
+def test_in_a_green_service(tmp_path, shop, file):
+    code = (
+        "import eventlet\neventlet.monkey_patch()\n"
+        + SERVICE.format(site=str(tmp_path / "site"))
+        + (
+            "from otel_openstack import metrics\n"
+            "pool = eventlet.GreenPool()\n"
+            "for _ in range(50):\n"
+            "    pool.spawn(shop.manager.Manager().build, None, 1)\n"
+            "pool.waitall()\n"
+            "print(*[point.count for point in metrics.testing_points('shop.build.duration')])\n"
+        )
+    )
+    done = run(tmp_path, code, OTEL_OPENSTACK_PATCH_FILES=file(EVERYTHING)).done
+    assert done.stdout.split() == ["started", "ACTIVE", "51"], done.stderr
