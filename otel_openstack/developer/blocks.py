@@ -78,16 +78,16 @@ NOTHING = Block(None, {})
 def enter(measurement: Any, part: Part) -> Block:
     """Begin a block for `measurement`."""
     bound, watch = _bound(part)
+    block = Block(None, {})
     if bound is None or not bound.active() or not watch.on:
         if switch.off:
             switch.look()
-        block = Block(None, {})
     else:
-        process.ensure()
-        block = Block(bound, {})
         with watch:
-            block = Block(bound, {**_context(bound), **part.values})
-            block.begin()
+            process.ensure()
+            begun = Block(bound, {**_context(bound), **part.values})
+            begun.begin()
+            block = begun  # one that could not begin has no end
     _open.set((measurement, block, watch, _open.get()))
     return block
 

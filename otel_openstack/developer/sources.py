@@ -151,8 +151,8 @@ def _relay(call: str, spans: Sequence[str]) -> Lines:
 
 def _steps(call: str, spans: Sequence[str], first: str, then: str) -> Lines:
     """Return the loop over a generator; `first` takes a step, `then` begins the call of throw, close or send."""
-    on = [f"{span}.attach()" for span in spans]
-    off = [f"{span}.detach()" for span in reversed(spans)]
+    on = [f"_otel_attach({', '.join(spans)})"] if spans else []
+    off = [f"_otel_detach({', '.join(reversed(spans))})"] if spans else []
     thrown = [*on, f"_otel_item = {then}throw(_otel_thrown)"]
     return [
         f"_otel_inner = {call}",

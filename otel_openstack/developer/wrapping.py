@@ -57,6 +57,8 @@ class Site:
             "_otel_clock": perf_counter,
             "_otel_lost": self.lost,
             "_otel_settle": self.settle,
+            "_otel_attach": self.attach,
+            "_otel_detach": self.detach,
         }
         place = id(self)
         _sites[place] = weakref.ref(self, lambda _: _sites.pop(place, None) and None)
@@ -73,12 +75,15 @@ class Site:
 
     def settle(self) -> None:
         """Make sure that this process exports, take what costs memory, and exchange the code for the lasting one."""
-        process.ensure()
-        changed = [bound.settle() for bound in self.bounds]
-        if any(changed):
-            self._codes.clear()  # which know the recorders
-        self._settled = process.started()
-        self.refresh()
+        try:
+            process.ensure()
+            changed = [bound.settle() for bound in self.bounds]
+            if any(changed):
+                self._codes.clear()  # which know the recorders
+            self._settled = process.started()
+            self.refresh()
+        except Exception as failure:
+            self._guard.failed("settle", failure)
 
     def unsettle(self) -> None:
         """Begin anew: the process is another one, or is on again."""
@@ -117,6 +122,22 @@ class Site:
         if expression not in self._expressions:
             self._expressions.append(expression)
         return self._expressions.index(expression)
+
+    def attach(self, *spans: Any) -> None:
+        """Make the spans of a generator current: it goes on."""
+        try:
+            for span in spans:
+                span.attach()
+        except Exception as failure:
+            self._guard.failed("attach", failure)
+
+    def detach(self, *spans: Any) -> None:
+        """Make them so no more: its consumer goes on."""
+        try:
+            for span in spans:
+                span.detach()
+        except Exception as failure:
+            self._guard.failed("detach", failure)
 
     def lost(self, spans: tuple[Any, ...], failure: BaseException) -> None:
         """Let go of the spans whose end failed; what is not of ours goes on."""

@@ -17,14 +17,17 @@ from types import CodeType, FrameType
 from typing import Any, NamedTuple
 
 import otel_openstack
+from otel_openstack.developer import sources
 from otel_openstack.patching import Guard
 
 ROOT = Path(otel_openstack.__file__).parent
 # Hooks fail at each of their lines; the machinery beneath them at the entry of each of its functions.
 BY_LINE = ("instrumentation/", "tracing/tasks.py")
-BY_CALL = ("tracing/", "metrics/", "resource.py", "runtime/process.py")
+BY_CALL = ("tracing/", "metrics/", "resource.py", "runtime/process.py", "developer/")
 HANDLERS = ("patching/guard.py",)
 ENTRY = 0
+# What a decorated function calls outside its own guard: all of it stands under one inside.
+HELD = frozenset(("developer/wrapping.py", name) for name in ("failed", "settle", "attach", "detach"))
 # What takes a context off is no more than one call of C: where that failed nothing could be done. Nor can the look at
 # which process this is fail, by which a request's end decides what it takes back.
 ATOMIC = frozenset({"_reset", "let_go", "start_time_unix_nano", "_recognise"})
@@ -125,6 +128,8 @@ def under_guard(frame: FrameType | None) -> bool:
     """Whether the present line of a frame of ours runs under a guard."""
     while frame is not None:
         file = place(frame.f_code)
+        if frame.f_code.co_filename == sources.FILE:
+            return True  # a decorated function: whatever it calls but the function itself must not fail it
         if not file:
             return False
         if frame.f_lineno in guarded_lines(file):
@@ -191,7 +196,7 @@ class Tracer:
         file = place(frame.f_code)
         if not file or file.startswith(HANDLERS):
             return None
-        if frame.f_code.co_name in ATOMIC:
+        if frame.f_code.co_name in ATOMIC or (file, frame.f_code.co_name) in HELD:
             return None
         if file.startswith(BY_LINE):
             if self.collecting or type(self.target) is Step:

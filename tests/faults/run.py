@@ -344,11 +344,11 @@ def difference(expected: list[str], found: list[str]) -> str:
 
 
 def workloads() -> dict[str, Any]:
-    from tests.faults import cloud, data, web, work
+    from tests.faults import cloud, data, developers, web, work
 
     directory = Path(tempfile.mkdtemp())
     found = [*work.ALL, web.edge, web.loaders, web.services_of(directory), web.scripts, web.routers,
-             web.middleware_of_oslo, web.clients, *data.ALL, *cloud.ALL]  # fmt: skip
+             web.middleware_of_oslo, web.clients, *data.ALL, *cloud.ALL, *developers.ALL]  # fmt: skip
     if "FAULTS_RABBITMQ" in os.environ:
         found.append(data.messages_by_rabbitmq)
     if MODE == "green":

@@ -44,8 +44,12 @@ EXCEPTIONS = {
     "process.exit": "ends the process: see below",
     "oslo_privsep.daemon": "takes everything of ours away: see below",
 }
-# What is guarded beside patches: callbacks, events, readings, items of work.
+# What is guarded beside patches: callbacks, events, readings, items of work, what developers measure.
 OTHERS = {
+    "block demo.build",
+    "tests.faults.developers.decorated.<locals>.build",
+    "tests.faults.developers.resumed.<locals>.rebuild",
+    "tests.faults.developers.resumed.<locals>.steps",
     "context.task",
     "pool.item",
     "wsgi.request",
