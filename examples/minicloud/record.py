@@ -16,7 +16,10 @@ state/record.json:
 from __future__ import annotations
 
 import json
+import shutil
+import tempfile
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cases
@@ -38,13 +41,11 @@ DEEP = {
     "OTEL_OPENSTACK_LEVEL": "deep",
     "OTEL_OPENSTACK_REQUEST_EVENTS": "true",
     "OTEL_LOGS_EXPORTER": "otlp_file",
-    "OTEL_OPENSTACK_PATCH_FILES": ",".join(
-        str(PROJECT / "examples" / "tach" / name)
-        for name in ("nova-compute.conf", "tach-api.conf", "tach-compute.conf")
-    ),
     "OTEL_OPENSTACK_PATCH_PRESETS": "glance,keystone,neutron,nova,placement",
     "OTEL_OPENSTACK_NOTIFICATION_RULES": "nova",
 }
+TACH = PROJECT / "examples" / "tach"
+PATCH_FILES = ("nova-compute.conf", "tach-api.conf", "tach-compute.conf")
 NO_MERCY = "NO MERCY"  # uWSGI's words
 
 
@@ -77,12 +78,22 @@ def _deep(cloud: Cloud) -> dict[str, Any]:
     """One drive at level deep with log records too, kept apart: what is exported then is searched for secrets."""
     say("with the distribution at level deep")
     usual = cloud.options, cloud.otlp, cloud.log
-    cloud.options = replace(cloud.options, environment=DEEP)
     cloud.otlp, cloud.log = cloud.directory / "otlp-deep", cloud.directory / "log-deep"
     cloud.log.mkdir(exist_ok=True)
-    done, _ = _run(cloud, (1,), "firehose-deep")
+    with tempfile.TemporaryDirectory() as trusted:
+        files = {"OTEL_OPENSTACK_PATCH_FILES": ",".join(_patch_files(Path(trusted)))}
+        cloud.options = replace(cloud.options, environment=DEEP | files)
+        done, _ = _run(cloud, (1,), "firehose-deep")
     cloud.options, cloud.otlp, cloud.log = usual
     return done[0]
+
+
+def _patch_files(directory: Path) -> list[str]:
+    """Copy Tach's files to where nobody else can write: a checkout may be anywhere, and then they are refused."""
+    for path in TACH.glob("*.*"):
+        shutil.copyfile(path, directory / path.name)
+        (directory / path.name).chmod(0o600)
+    return [str(directory / name) for name in PATCH_FILES]
 
 
 def _run(

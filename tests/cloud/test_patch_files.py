@@ -32,8 +32,9 @@ def test_every_preset_names_what_the_services_have() -> None:
 
 
 def test_the_check_says_which_of_tachs_examples_nova_still_has(tmp_path: Path) -> None:
-    for path in (ROOT / "examples" / "tach").iterdir():
+    for path in (ROOT / "examples" / "tach").glob("*.*"):
         (tmp_path / path.name).write_text(path.read_text())
+        (tmp_path / path.name).chmod(0o600)
     names = ("api", "compute", "network", "scheduler")
     found = {name: check(tmp_path / f"tach-{name}.conf") for name in names}
     assert [found[name].returncode for name in names] == [0, 1, 1, 1], found
