@@ -41,6 +41,7 @@ def test_respawned_workers_make_no_new_series_in_prometheus(tmp_path):
         started.enter_context(collector)
         sent, before = 0, {}
         for generation in range(RESPAWNS // 8):
+            time.sleep(0.003)  # no process starts in the millisecond in which another of its number last reported
             workers = [Worker(number=number, active=generation) for number in range(1, 9)]
             for _ in range(2):
                 for worker in workers:
