@@ -18,6 +18,7 @@ from otel_openstack.metric_logging import books
 from otel_openstack.metric_logging.adapter import NOT_A_MEASUREMENT
 from otel_openstack.metric_logging.formats import JSONFormatter
 from otel_openstack.metric_logging.records import MetricFilter
+from otel_openstack.metric_logging.unlocked import UnlockedHandler
 from otel_openstack.runtime import originals, process, worker
 
 SHUTDOWN, OFF, HELD = "shutdown", "switched off", "not exporting"
@@ -29,7 +30,7 @@ OVERHEAD = 64
 _handlers: weakref.WeakSet[DatagramHandler] = weakref.WeakSet()
 
 
-class DatagramHandler(logging.Handler):
+class DatagramHandler(UnlockedHandler):
     """Sends records of level METRIC, formatted as JSON unless another formatter is set.
 
     Args:
@@ -73,13 +74,6 @@ class DatagramHandler(logging.Handler):
         """Start with nothing, as a forked child does."""
         self.lines: deque[str] = deque()
         self.waiting = 0  # bytes, about
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record without `logging`'s lock: the queue needs none, and none can be held across a fork."""
-        passed = self.filter(record)
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Format and queue; what does not fit is dropped and counted."""

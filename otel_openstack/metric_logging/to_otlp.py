@@ -16,6 +16,7 @@ from otel_openstack.metric_logging import books
 from otel_openstack.metric_logging.adapter import NOT_A_MEASUREMENT
 from otel_openstack.metric_logging.formats import attributes
 from otel_openstack.metric_logging.records import Measurement, MetricFilter, measurement
+from otel_openstack.metric_logging.unlocked import UnlockedHandler
 from otel_openstack.metrics import catalog
 from otel_openstack.metrics.instruments import Instrument
 from otel_openstack.runtime import process
@@ -32,7 +33,7 @@ SIGNALS = ("metrics", "logs")
 TOO_MANY_NAMES, OTHER_KIND, NOBODY = "too many names", "another kind than before", "nobody exports events"
 
 
-class OTLPHandler(logging.Handler):
+class OTLPHandler(UnlockedHandler):
     """Records measurements as points of metrics, or queues them as log events.
 
     Args:
@@ -50,13 +51,6 @@ class OTLPHandler(logging.Handler):
         self._known: dict[str, Instrument | None] = {}
         self.addFilter(MetricFilter())
         books.observe()
-
-    def handle(self, record: logging.LogRecord) -> bool:
-        """Take a record without `logging`'s lock: what records into metrics and events needs none."""
-        passed = self.filter(record)
-        if passed:
-            self.emit(passed if isinstance(passed, logging.LogRecord) else record)
-        return bool(passed)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Record a measurement; what is none is dropped and counted."""
