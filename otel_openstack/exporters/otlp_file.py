@@ -116,11 +116,9 @@ class OtlpFile:
             with contextlib.suppress(FileExistsError):
                 self._descriptor, self._size = originals.open_file(self.directory / name, FLAGS, FILE_MODE), 0
                 os.fchmod(self._descriptor, FILE_MODE)
-                with contextlib.suppress(OSError):  # a file system without locks: then nobody else removes files either
-                    fcntl.flock(self._descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                if _exists(self._descriptor):
+                if _locked(self._descriptor) and _exists(self._descriptor):
                     return
-                self.close()  # removed between its creation and the lock
+                self.close()  # another process took it for a dead one's between its creation and the lock
         raise FileExistsError(errno.EEXIST, "no free name for a file", self.directory)
 
     def _write(self, line: bytes) -> None:
@@ -190,6 +188,16 @@ def _remove_if_dead(path: str) -> bool:
         return False
     finally:
         os.close(descriptor)
+    return True
+
+
+def _locked(descriptor: int) -> bool:
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks: then nobody else removes files either
+        return True
     return True
 
 
