@@ -16,12 +16,13 @@ two threads lose between them makes an estimate lower; it is none that is export
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any, Protocol
 
 from otel_openstack import settings
 from otel_openstack.conventions import DIMENSIONS
-from otel_openstack.runtime import originals, process
+from otel_openstack.runtime import notices, originals, process
 
 OTHER = "_other"
 """The label of all that have no series of their own. A request without a project has no label."""
@@ -90,8 +91,16 @@ class First:
 class Top:
     """The `number` with most records lately, and those that once were."""
 
-    def __init__(self, number: int) -> None:
+    def __init__(self, number: int, full: Callable[[], None] | None = None) -> None:
+        """Begin.
+
+        Args:
+            number: how many.
+            full: called once, when one deserves series of its own and there is no room any more.
+
+        """
         self._number = number
+        self._full = full
         self._room = ROOM * number
         self._counts = min(COUNTS_EACH * number, MOST_COUNTS)
         self._window = WINDOW_EACH * number
@@ -119,10 +128,15 @@ class Top:
         self._until_review -= 1
         if self._until_review <= 0 or len(others) > 2 * self._counts:
             self._review()
-        if count <= self._bar or len(self._own) >= self._room:
+        if count <= self._bar or (len(self._own) >= self._room and self._full is None):
             return OTHER
         self._review()
-        return self._let_in(value, self._room) if count > self._bar else OTHER
+        if count <= self._bar:
+            return OTHER
+        if len(self._own) >= self._room and (full := self._full) is not None:
+            self._full = None
+            full()
+        return self._let_in(value, self._room)
 
     def _let_in(self, value: Any, room: int) -> Any:
         with self._lock:  # held for a few stores, by native threads; green ones do not switch in it
@@ -166,15 +180,15 @@ def bar(weakest: int) -> float:
     return max(CLEARLY * weakest, by_chance)
 
 
-def chooser(choice: str) -> Chooser | None:
-    """Return what chooses as the option says; None for `off`."""
+def chooser(choice: str, full: Callable[[], None] | None = None) -> Chooser | None:
+    """Return what chooses as the option says; None for `off`. For `full` see `Top`."""
     kind, _, number = choice.partition(":")
     if kind == "off":
         return None
     if kind == "all":
         return First(int(number or settings.MOST_VALUES))
     if kind == "top":
-        return Top(int(number))
+        return Top(int(number), full)
     return Listed(frozenset(choice.split("|")))
 
 
@@ -195,8 +209,17 @@ def _of(attribute: str, chosen: dict[str, str]) -> Chooser | None:
     choice = chosen.get(name, "off")
     known = _choosers.get(attribute)
     if known is None or known[0] != choice:
-        known = _choosers[attribute] = choice, chooser(choice)
+        known = _choosers[attribute] = choice, chooser(choice, functools.partial(_say_full, name, choice))
     return known[1]
+
+
+def _say_full(name: str, choice: str) -> None:
+    number = ROOM * int(choice.partition(":")[2])
+    notices.say(
+        "warning",
+        f"metric dimension {name}={choice}: {number} of them have had series of their own, the most in the life of a "
+        f"process; whoever becomes heavy now is counted in {OTHER} until a restart",
+    )
 
 
 def labelling(attributes: tuple[str, ...], found: tuple[Chooser | None, ...], size: int) -> Callable[[Labels], Labels]:

@@ -94,11 +94,15 @@ def test_two_threads_cannot_let_in_one_too_many():
     assert [top._let_in(value, 1) for value in ("a", "b", "a")] == ["a", "_other", "a"]
 
 
-def test_no_more_than_four_times_the_number_however_often_heaviness_moves():
+def test_no_more_than_four_times_the_number_however_often_heaviness_moves(caplog):
     choose(project="top:3")
-    traffic = Traffic(3)
+    traffic, told = Traffic(3), []
     for phase in range(12):
         traffic.run(4_000, CROWD[phase * 100 : phase * 100 + 3], share=0.2)
+        told.append([record.message for record in caplog.records if "metric dimension project=top:3" in record.message])
+    assert told[2] == []  # nine have moved in beside the first three
+    assert len(told[-1]) == 1
+    assert "12 of them have had series" in told[-1][0]
     found = by_project()
     assert len(found) == 4 * 3 + 1
     assert sum(found.values()) == 48_000
