@@ -146,6 +146,11 @@ def instruments() -> list[Instrument]:
     return list(_instruments.values())
 
 
+def size() -> int:
+    """Return how many instruments are in use; none is ever taken away."""
+    return len(_instruments)
+
+
 def adopt(owner: T, method: Callable[[T, Instrument], None]) -> None:
     """Call `method(owner, instrument)` for every instrument there is, and for each new one, while `owner` lives."""
     with _lock:

@@ -117,7 +117,8 @@ class Instrument:
         self.observers: weakref.WeakSet[Any] = weakref.WeakSet()
         """Those of the readers (`Observer`) that take delta histograms."""
         self.target: Target | None = None
-        self._gil = gil
+        self.sharded = not gil
+        """Whether each thread has a cell of its own, see `cells.sharded`."""
         self._error_place = model.attributes.index(ERROR_TYPE) if ERROR_TYPE in model.attributes else None
         self._error_types: set[Label] = set()
         self._held = 0
@@ -215,7 +216,7 @@ class Instrument:
         return (*labels[:size], *(label and choosing.OTHER for label in labels[size:]))
 
     def _new(self, labels: Labels) -> Record:
-        series = Series(labels, self.kind, self.bounds, gil=self._gil)
+        series = Series(labels, self.kind, self.bounds, gil=not self.sharded)
         self.series.append(series)
         if self.target is not None:
             self._forward(series, self.target)
@@ -243,7 +244,7 @@ class Instrument:
             return []
         with self._lock:
             take = bool(self.observers)
-            if self._gil and not take:
+            if not self.sharded and not take:
                 taken = [(series, series.cell[:]) for series in self.series]
             else:
                 taken = [(series, self._copy(series, take=take)) for series in self.series]

@@ -8,6 +8,7 @@ fatally while a thread of it is left behind, and most extension modules of the s
 from __future__ import annotations
 
 import contextlib
+import functools
 import importlib
 from typing import Any
 
@@ -35,6 +36,7 @@ def _look() -> None:
         notices.say("warning", f"only the first application is measured, others run in sub-interpreters; {REMEDY}")
 
 
+@functools.cache
 def _module() -> Any:
     for name in MODULES:
         with contextlib.suppress(ImportError):
