@@ -22,6 +22,7 @@ from otel_openstack.instrumentation.facts import count, reader, record
 from otel_openstack.instrumentation.wsgi_bodies import Input, Parts, SizedStream, Stream, ends_with, length
 from otel_openstack.patching import guard
 from otel_openstack.runtime import process, switch
+from otel_openstack.runtime.frames import roomy
 from otel_openstack.semconv import attributes as attr
 from otel_openstack.semconv import instruments as inst
 from otel_openstack.tracing import asking
@@ -68,6 +69,11 @@ def serve(application: Any, environ: Any, start_response: Any) -> Any:
     exchange = _open(environ)
     if exchange is None:
         return application(environ, start_response)
+    return _served(application, environ, start_response, exchange)
+
+
+@roomy
+def _served(application: Any, environ: Any, start_response: Any, exchange: Exchange) -> Any:
     try:
         body = application(environ, exchange.watching(start_response))
     except BaseException as error:
