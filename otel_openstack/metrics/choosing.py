@@ -100,7 +100,7 @@ class Top:
 
         """
         self._number = number
-        self._full = full
+        self._tell = full
         self._room = ROOM * number
         self._counts = min(COUNTS_EACH * number, MOST_COUNTS)
         self._window = WINDOW_EACH * number
@@ -110,6 +110,7 @@ class Top:
         self._lock = originals.allocate_lock()
         self._own: dict[Any, int] = {}
         self._others: dict[Any, int] = {}
+        self._full = self._tell
         self._bar = 0.0
         self._until_review = BETWEEN_REVIEWS
 
