@@ -11,8 +11,9 @@ before the client starts until it has ended; servers (RabbitMQ, MariaDB) and the
 peers' export everything by OTLP/HTTP to a sink in this process, where what came is counted.
 
 The peers' setup is what somebody would install instead: the stock distribution, what its bootstrap asks for, and the
-packages for oslo, without the one for oslo.service, with which nova refuses to start, and the one for oslo.log, with
-which glance does not: it fails at every line of the log beside contrib's of today.
+packages for oslo, without the one for oslo.service, with which nova refuses to start (others require it, so it is taken
+out again), and the one for oslo.log, with which glance does not: it fails at every line of the log beside contrib's of
+today.
 """
 
 from __future__ import annotations
@@ -78,11 +79,13 @@ def peers_venv(directory: Path) -> Path:
     """Return an environment with the services and the peers, without ours; made if it is not there."""
     venv = directory / "venv-peers"
     if not (venv / "installed").exists():
-        pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--no-input"]
+        pip = [str(venv / "bin" / "python"), "-m", "pip", "--quiet", "--no-input"]
+        refused = [f"opentelemetry-instrumentation-{name}" for name in REFUSED]
         for command in (
             [sys.executable, "-m", "venv", str(venv)],
-            [*pip, "-r", str(install.LOCK)],
-            [*pip, "-c", str(install.LOCK), *PEERS],
+            [*pip, "install", "-r", str(install.LOCK)],
+            [*pip, "install", "-c", str(install.LOCK), *PEERS],
+            [*pip, "uninstall", "--yes", *refused],
         ):
             subprocess.run(command, check=True, stdout=sys.stderr)
         (venv / "installed").touch()

@@ -260,11 +260,18 @@ def _cloud(results: Results) -> Iterator[str]:
         rows.append([name, str(len(runs)), f"{cpu.median:.2f} ({cpu.low:.2f} to {cpu.high:.2f})",
                      f"{more.median:+.3f} ({more.low:+.3f} to {more.high:+.3f})",
                      f"{create.median:.2f} ({create.low:.2f} to {create.high:.2f})",
-                     *(f"{came.get(kind, 0):,}" if came else "" for kind in ("spans", "points"))])  # fmt: skip
+                     *_came(came, wanted=name != "nothing")])  # fmt: skip
     yield from _table(["variant", "creates", "CPU s", "more than bare, s", "create, s", "spans", "points"], rows)
     for name, reason in found.get("failed", {}).items():
         yield f"{name}: {reason}"
         yield ""
+
+
+def _came(came: dict[str, int], *, wanted: bool) -> tuple[str, str]:
+    """Return how many spans and points reached the sink: without any, what a variant costs says nothing."""
+    if not wanted:
+        return "", ""
+    return f"{came.get('spans', 0):,}" if came.get("spans") else "did nothing", f"{came.get('points', 0):,}"
 
 
 def _machine(results: Results) -> Iterator[str]:
