@@ -6,7 +6,8 @@ they are left. Where the border of two chunks lies under a loop of calls, each o
 page fault. It was seen to take a third of a request of neutron with us and a fifth of one of nova without: where the
 borders lie is chance, and every frame of ours moves them. So the frame of the wrapper that a request goes through is as
 large as nearly half of `CHUNK`: the interpreter gets a chunk of that size for it, and the other half holds the frames
-of all that the request calls. What is not touched of it takes no memory. It costs 10 us a request.
+of all that the request calls. What is not touched of it takes no memory. Its pages are new to each request: that costs
+10 to 50 us, and an application of few frames gets nothing for it.
 """
 
 from __future__ import annotations
