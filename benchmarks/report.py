@@ -271,7 +271,8 @@ def _came(came: dict[str, int], *, wanted: bool) -> tuple[str, str]:
     """Return how many spans and points reached the sink: without any, what a variant costs says nothing."""
     if not wanted:
         return "", ""
-    return f"{came.get('spans', 0):,}" if came.get("spans") else "did nothing", f"{came.get('points', 0):,}"
+    spans = came.get("spans", 0)
+    return f"{spans:,}" if spans else "did nothing", f"{came.get('points', 0):,}"
 
 
 def _machine(results: Results) -> Iterator[str]:

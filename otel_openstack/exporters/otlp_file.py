@@ -197,7 +197,7 @@ def _locked(descriptor: int) -> bool:
     except BlockingIOError:
         return False
     except OSError:  # a file system without locks: then nobody else removes files either
-        return True
+        pass
     return True
 
 

@@ -32,6 +32,7 @@ class Observable(Instrument):
 
     def __init__(self, *arguments: object, **options: object) -> None:
         super().__init__(*arguments, **options)  # type: ignore[arg-type]
+        self.prompts = False
         self.callbacks: list[tuple[Callback, Guard]] = []
         self.failures = 0
         """How often a callback raised."""
@@ -144,11 +145,6 @@ def observe(name: str, callback: Callback) -> Handle:
 def instruments() -> list[Instrument]:
     """Return all instruments in use."""
     return list(_instruments.values())
-
-
-def size() -> int:
-    """Return how many instruments are in use; none is ever taken away."""
-    return len(_instruments)
 
 
 def adopt(owner: T, method: Callable[[T, Instrument], None]) -> None:

@@ -117,6 +117,8 @@ class Instrument:
         self.observers: weakref.WeakSet[Any] = weakref.WeakSet()
         """Those of the readers (`Observer`) that take delta histograms."""
         self.target: Target | None = None
+        self.prompts = not model.name.startswith("otel_openstack.")
+        """Whether a change of it is a reason to export; not of what every export changes."""
         self.sharded = not gil
         """Whether each thread has a cell of its own, see `cells.sharded`."""
         self._error_place = model.attributes.index(ERROR_TYPE) if ERROR_TYPE in model.attributes else None

@@ -180,12 +180,12 @@ class Joint:
     def _batches(self, reader: MetricReader, *, changed_only: bool = False) -> list[Batch]:
         start, now = catalog.start_time_unix_nano(), originals.time_ns()
         desk = self._desk(reader)
-        feeds = desk.reporting() if changed_only else [desk.feed(instrument) for instrument in catalog.instruments()]
+        feeds = [desk.feed(each) for each in catalog.instruments() if each.prompts or not changed_only]
         with desk.lock:
             batches = [
                 batch
                 for feed in feeds
-                if feed is not None and (feed.touched() or not changed_only)
+                if feed is not None and (not changed_only or feed.touched())
                 for batch in feed.collect(start, now, changed_only=changed_only)
             ]
         catalog.complain()
@@ -224,8 +224,6 @@ class _Desk:
         self._joint = joint
         self._reader = reader
         self._feeds: dict[str, Feed | None] = {}
-        self._reporting: list[Instrument] = []
-        self._known = 0  # instruments, when those were listed
         self.begin()
 
     def begin(self) -> None:
@@ -239,13 +237,6 @@ class _Desk:
             self._feeds.setdefault(instrument.name, self._new(instrument))
         return self._feeds[instrument.name] if instrument.target is None else None
 
-    def reporting(self) -> list[Feed | None]:
-        """Return the feeds of the instruments in which a change is a reason to export."""
-        if self._known != catalog.size():
-            self._known = catalog.size()
-            self._reporting = [instrument for instrument in catalog.instruments() if not _waits(instrument)]
-        return [self.feed(instrument) for instrument in self._reporting]
-
     def _new(self, instrument: Instrument) -> Feed | None:
         reader = self._reader()
         streams = self._joint.streams(reader, instrument) if reader is not None else []
@@ -256,11 +247,6 @@ class _Desk:
             if stream.kind == "histogram":
                 instrument.refine(stream.boundaries)
         return Feed(instrument, streams, catalog.start_time_unix_nano())
-
-
-def _waits(instrument: Instrument) -> bool:
-    """Whether a change of `instrument` is no reason to export."""
-    return isinstance(instrument, Observable) or instrument.name.startswith("otel_openstack.")
 
 
 class _Fallback:

@@ -170,14 +170,16 @@ def test_processes_together_stay_within_the_bound(make):
         for _ in range(4)
     ]
     found = []
-    while len(found) < 300:
-        assert all(stopped(other) for other in others)  # none may write while they are counted
-        found.append(total(sink) if sink.directory.exists() else 0)
+    try:
+        while len(found) < 300:
+            assert all(stopped(other) for other in others)  # none may write while they are counted
+            found.append(total(sink) if sink.directory.exists() else 0)
+            for other in others:
+                os.kill(other.pid, signal.SIGCONT)
+    finally:
         for other in others:
-            os.kill(other.pid, signal.SIGCONT)
-    for other in others:
-        other.kill()
-        other.wait(10)
+            other.kill()
+            other.wait(10)
     assert 50_000 < max(found) <= 100_000
 
 
